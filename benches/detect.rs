@@ -23,19 +23,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let testdata = std::env::var_os("DSENGINE_TESTDATA").map_or_else(|| root.join("../shared/testdata"), PathBuf::from);
     let plan = ModelPlan {
-        name: "bench".into(),
-        model: testdata.join("models/yolox_nano_416.onnx"),
-        labels: None,
         confidence: 0.4,
-        nms: 0.5,
         max_objects: 100,
-        input_shape: None,
-        output_layers: vec![],
-        layout: None,
-        interval: 1,
-        sources: vec![],
-        precision: None,
-        schedule: None,
+        ..ModelPlan::new("bench", testdata.join("models/yolox_nano_416.onnx"))
     };
     if !plan.model.is_file() {
         println!("SKIP detect: no test data at {}", testdata.display());

@@ -15,10 +15,9 @@ use std::process::Command;
 use std::sync::Arc;
 
 use dsengine::config::OnFailure;
-use dsengine::guest::{Grants, GuestContext, Limits, StateStore, Watchdog};
+use dsengine::guest::{GuestContext, Limits, StateStore, Watchdog};
 use dsengine::lua::{self, LuaStrategy, Script};
 use dsengine::strategy::{Strategy, View, apply};
-use dsengine::telemetry::Meter;
 use dsengine::track::{Tracker, Tracks};
 use dsengine::types::{BBox, Colorimetry, Detection, Frame, Matrix, Picture, Point, Polygon, Range, SourceId, Zone};
 use dsengine::vision::motion::{Background, MotionSettings};
@@ -130,9 +129,8 @@ fn script(text: &str, watchdog: &Arc<Watchdog>) -> Script {
     let config = Arc::new(json!({ "zone": "yard", "seconds": 1 }));
     let (state, watchdog) = (StateStore::default(), Arc::clone(watchdog));
     let source = Some(SourceId::from("bench"));
-    let (limits, grants) = (Limits::lua(), Arc::<Grants>::default());
     Script {
-        context: GuestContext::new("bench", source, config, limits, grants, &state, Meter::none(), watchdog),
+        context: GuestContext::new("bench", source, Limits::lua(), &state, watchdog).with_config(config),
         file: "bench.lua".into(),
         text: text.into(),
         class: None,

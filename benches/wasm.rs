@@ -14,9 +14,8 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
-use dsengine::guest::{Grants, GuestContext, Limits, StateStore, Watchdog};
+use dsengine::guest::{GuestContext, Limits, StateStore, Watchdog};
 use dsengine::strategy::{OnFailure, Strategy, View};
-use dsengine::telemetry::Meter;
 use dsengine::track::{Tracker, Tracks};
 use dsengine::types::{BBox, Detection, Frame, Point, Polygon, SourceId, Zone};
 use dsengine::wasm::{Host, Program};
@@ -87,10 +86,11 @@ struct Place {
 impl Place {
     fn strategy(&self, program: &Program) -> impl Strategy + use<> {
         let config = Arc::new(json!({ "zone": "yard", "most": 3 }));
-        let (limits, grants, meter) = (Limits::wasm(), Arc::new(Grants::default()), Meter::none());
         let (source, watchdog) = (Some(SourceId::from("bench")), Arc::clone(&self.watchdog));
-        let context = GuestContext::new("bench", source, config, limits, grants, &self.store, meter, watchdog);
-        program.strategy(context.with_zones(&zones()), OnFailure::Pass).unwrap_or_else(|e| panic!("{e}"))
+        let context = GuestContext::new("bench", source, Limits::wasm(), &self.store, watchdog);
+        program
+            .strategy(context.with_config(config).with_zones(&zones()), OnFailure::Pass)
+            .unwrap_or_else(|e| panic!("{e}"))
     }
 }
 

@@ -1,7 +1,6 @@
 //! The history of each source's states: the last changes, for later queries.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::time::{Duration, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 use serde::Serialize;
@@ -10,7 +9,7 @@ use utoipa::ToSchema;
 
 use crate::engine::EngineApi;
 use crate::engine::live::Event;
-use crate::types::Clock;
+use crate::types::{Clock, rfc3339};
 
 /// Changes kept for each source.
 pub(super) const CHANGES_MAX: usize = 50;
@@ -45,7 +44,7 @@ impl History {
         if changes.len() == CHANGES_MAX {
             changes.pop_front();
         }
-        let time = humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_nanos(unix_ns)).to_string();
+        let time = rfc3339(unix_ns / 1_000_000);
         changes.push_back(StateChange { time, state: state.to_owned() });
     }
 
@@ -58,7 +57,7 @@ impl History {
 
     /// Records changes until `stop`.
     pub(super) async fn keep(&self, board: &dyn EngineApi, clock: &dyn Clock, mut stop: watch::Receiver<bool>) {
-        let mut events = board.events().listen(false);
+        let mut events = board.events().listen();
         self.read(board, clock.unix_ns());
         loop {
             let event = tokio::select! {
@@ -76,7 +75,7 @@ impl History {
                 }
                 Ok(_) => {}
                 Err(_) => {
-                    events = board.events().listen(false);
+                    events = board.events().listen();
                     self.read(board, clock.unix_ns());
                 }
             }

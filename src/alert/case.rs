@@ -3,7 +3,6 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::time::{Duration, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -244,22 +243,14 @@ impl Case {
 mod instant {
     use serde::{Deserialize as _, Deserializer, Serializer, de};
 
-    use super::{Duration, UNIX_EPOCH};
-
-    /// The last millisecond of the year 9999, which is the last that can be written.
-    const LAST_MS: u64 = 253_402_300_799_999;
-
-    pub(super) fn text(at_ms: u64) -> String {
-        humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(at_ms.min(LAST_MS))).to_string()
-    }
+    use crate::types::{rfc3339, since_epoch};
 
     pub(super) fn parse(text: &str) -> Option<u64> {
-        let since = humantime::parse_rfc3339(text).ok()?.duration_since(UNIX_EPOCH).ok()?;
-        u64::try_from(since.as_millis()).ok()
+        u64::try_from(since_epoch(text)?.as_millis()).ok()
     }
 
     pub(super) fn serialize<S: Serializer>(at_ms: &u64, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&text(*at_ms))
+        serializer.serialize_str(&rfc3339(*at_ms))
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
@@ -271,6 +262,7 @@ mod instant {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::rfc3339;
 
     fn by(at: u64) -> By {
         By::new("ops", at, None)
@@ -319,7 +311,7 @@ mod tests {
     fn a_case_counts_what_is_raised_again_and_no_clock_takes_its_last_time_back() {
         let mut case = Case::of(&Alert::sample("m"));
         let first = case.first;
-        assert_eq!(instant::text(first), Alert::sample("m").time);
+        assert_eq!(rfc3339(first), Alert::sample("m").time);
         case.seen(first + 5_000);
         case.seen(first - 9_000);
         assert_eq!((case.first, case.last, case.count), (first, first + 5_000, 2));

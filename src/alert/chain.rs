@@ -2,12 +2,12 @@
 //! them.
 
 use std::fmt;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::types::{Alert, AlertId, HeldBy, Level, one_line, seconds};
+use crate::types::{Alert, AlertId, HeldBy, Level, one_line, rfc3339, seconds};
 
 /// Maximum characters of a text that a draft brings along: its key, its message.
 const TEXT_MAX: usize = 300;
@@ -225,13 +225,6 @@ fn cut(text: &str) -> String {
     text.chars().take(TEXT_MAX).collect()
 }
 
-/// A moment as people read it, RFC 3339 UTC with milliseconds.
-pub fn moment(unix_ms: u64) -> String {
-    // The last millisecond of the year 9999: later ones, as a damaged file may have, cannot be written.
-    let unix_ms = unix_ms.min(253_402_300_799_999);
-    humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(unix_ms)).to_string()
-}
-
 /// Truncated, not rounded: 0.4999 is below 0.5.
 fn score(value: f32) -> f32 {
     (value * 1e3).floor() / 1e3
@@ -289,7 +282,7 @@ fn condition(
     window: &str,
     repeats: u64,
 ) -> fmt::Result {
-    let since = told_ms.map_or_else(String::new, |ms| format!(", told at {}", moment(ms)));
+    let since = told_ms.map_or_else(String::new, |ms| format!(", told at {}", rfc3339(ms)));
     match is {
         Novelty::New if window == "0 s" => write!(f, "told each time (alerts.throttle_seconds is 0)"),
         Novelty::New => write!(f, "its condition begins, and lasts while it is raised within {window} again"),

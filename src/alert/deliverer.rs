@@ -15,7 +15,7 @@ use tokio::time;
 use super::courier::{Courier, LOGIN_PAUSE, Now, REFUSED_MAX, Retries, Step};
 use super::{ATTEMPT_MAX, Commands, DeliveryError, Entry, Handler, Outbox, Retry, Settlement, Standing, Usage};
 use crate::telemetry::redact;
-use crate::types::{Alert, Clock, seconds};
+use crate::types::{Alert, Clock, seconds, since_epoch};
 
 /// The current version of a handler; it can be replaced during a delivery.
 pub(super) struct Slot {
@@ -232,9 +232,7 @@ impl Deliverer {
 
     /// Seconds since the capture of the alert's frame.
     fn age_s(&self, alert: &Alert) -> f64 {
-        let captured =
-            humantime::parse_rfc3339(&alert.time).ok().and_then(|t| t.duration_since(std::time::UNIX_EPOCH).ok());
-        captured
+        since_epoch(&alert.time)
             .map_or(0.0, |captured| Duration::from_nanos(self.clock.unix_ns()).saturating_sub(captured).as_secs_f64())
     }
 }

@@ -1,11 +1,10 @@
 //! Alerts that a limit holds back, and the one alert, their digest, that stands for all of them. Values only.
 
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
 
 use sha2::{Digest as _, Sha256};
 
-use crate::types::{Alert, AlertId, Digest, HeldBy, Level, SourceId, add_tags, one_line};
+use crate::types::{Alert, AlertId, Digest, HeldBy, Level, SourceId, add_tags, one_line, rfc3339};
 
 /// Maximum ids, and maximum keys, that a digest names.
 const NAMES_MAX: usize = 100;
@@ -184,7 +183,7 @@ impl Held {
                 [only] => only.clone(),
                 _ => String::new(),
             },
-            time: rfc3339(at.unix_ns),
+            time: rfc3339(at.unix_ns / 1_000_000),
             pts_ns: at.pts_ns,
             seq,
             message: message(reason, &rule, &digest, &best.message),
@@ -224,11 +223,6 @@ fn id(source: &SourceId, rule: &str, digest: &Digest, at: At) -> AlertId {
     let mut short = [0; 10];
     short.copy_from_slice(&full[..10]);
     AlertId::new(at.unix_ns, short)
-}
-
-/// A wall-clock time as text.
-pub(super) fn rfc3339(unix_ns: u64) -> String {
-    humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_nanos(unix_ns)).to_string()
 }
 
 #[cfg(test)]

@@ -19,11 +19,11 @@ use super::burst::{Admitted, Bursts};
 use super::chain::Stage;
 use super::conditions::{Conditions, Known};
 pub use super::conditions::{KEYS_BYTES_MAX, KEYS_MAX};
-use super::digest::{At, DigestAlert, rfc3339};
+use super::digest::{At, DigestAlert};
 use super::places::{Places, When, object};
 use super::settings::AllSettings;
 use crate::config::AlertPlan;
-use crate::types::{Alert, AlertId, Frame, Level, Raised, SourceId, Zone};
+use crate::types::{Alert, AlertId, Frame, Level, Raised, SourceId, Zone, rfc3339};
 use facts::Facts;
 pub(super) use held::NewBest;
 
@@ -181,7 +181,7 @@ impl Policy {
             rule: raised.rule.clone(),
             source: frame.source.clone(),
             key: key.to_owned(),
-            time: rfc3339(frame.captured_unix_ns),
+            time: rfc3339(frame.captured_unix_ns / 1_000_000),
             pts_ns: frame.pts_ns,
             seq: frame.seq,
             message: raised.message.clone(),

@@ -12,9 +12,8 @@ use utoipa::ToSchema;
 use super::Decided;
 use super::chain::{Chain, Stage};
 use super::seen::{Seen, Work};
-use crate::types::{Alert, AlertId, count, one_line};
+use crate::types::{Alert, AlertId, count, one_line, rfc3339};
 
-pub use super::chain::moment;
 pub use page::{Asked, Page, REVIEW_MAX, REVIEW_USUAL};
 
 /// A failed delivery.
@@ -221,7 +220,7 @@ impl Records {
             id: id.clone(),
             source: source.to_owned(),
             rule: rule.to_owned(),
-            time: moment(at_ms),
+            time: rfc3339(at_ms),
             told_in,
             chain,
             attempts: self.attempts.iter().filter(|attempt| attempt.id == *id).cloned().collect(),
@@ -304,10 +303,10 @@ impl Explained {
         };
         lines.extend(self.told_in.iter().map(|id| format!("the digest {id} tells of it")));
         for Attempt { handler, at_ms, error, .. } in &self.attempts {
-            lines.push(format!("{}: failed at {}: {}", one_line(handler), moment(*at_ms), one_line(error)));
+            lines.push(format!("{}: failed at {}: {}", one_line(handler), rfc3339(*at_ms), one_line(error)));
         }
         for Settled { handler, how, at_ms, .. } in &self.handlers {
-            let at = at_ms.map_or_else(String::new, |ms| format!(" at {}", moment(ms)));
+            let at = at_ms.map_or_else(String::new, |ms| format!(" at {}", rfc3339(ms)));
             lines.push(format!("{}: {}{at}", one_line(handler), how.replace('_', " ")));
         }
         lines
@@ -327,7 +326,7 @@ impl Review {
     pub fn lines(&self) -> Vec<String> {
         let mut lines = Vec::new();
         for Group { rule, stage, count, first_ms, last_ms, newest, text } in &self.groups {
-            let (rule, first, last) = (one_line(rule), moment(*first_ms), moment(*last_ms));
+            let (rule, first, last) = (one_line(rule), rfc3339(*first_ms), rfc3339(*last_ms));
             let when = if first_ms == last_ms { format!("at {first}") } else { format!("from {first} to {last}") };
             let what = if stage == "accepted" { "became alerts" } else { "held back" };
             lines.push(format!("{rule}: {count} {what} {when}, newest {newest}: {text}"));

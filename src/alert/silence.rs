@@ -17,8 +17,7 @@ use utoipa::ToSchema;
 pub use self::matcher::Matcher;
 use self::request::Checked;
 pub use self::request::{SilenceError, SilenceRequest};
-use super::digest::rfc3339;
-use crate::types::{Alert, Level, Zone};
+use crate::types::{Alert, Level, Zone, rfc3339};
 
 /// Maximum silences, ended ones included.
 pub const SILENCES_MAX: usize = 1_000;
@@ -111,8 +110,8 @@ impl Silence {
             id: self.id.to_string(),
             state,
             matchers: self.matchers.iter().map(ToString::to_string).collect(),
-            starts_at: rfc3339(self.starts_ms.saturating_mul(1_000_000)),
-            ends_at: rfc3339(self.ends_ms.saturating_mul(1_000_000)),
+            starts_at: rfc3339(self.starts_ms),
+            ends_at: rfc3339(self.ends_ms),
             created_by: self.created_by.clone(),
             comment: self.comment.clone(),
             suppressed: self.suppressed,
@@ -246,7 +245,7 @@ impl Silences {
     pub(super) fn count(&self, now_ms: u64) -> SilenceCount {
         let active = || self.all.iter().filter(|silence| silence.is_active(now_ms));
         let until = active().map(|silence| silence.ends_ms).max();
-        SilenceCount { active: active().count(), until: until.map(|ms| rfc3339(ms.saturating_mul(1_000_000))) }
+        SilenceCount { active: active().count(), until: until.map(rfc3339) }
     }
 
     /// Forgets the silences that ended long ago, and adds their ids to `forgotten`.

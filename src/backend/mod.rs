@@ -208,31 +208,19 @@ pub trait Backend: Send {
 pub(crate) mod tests {
     use super::*;
     use crate::config::{Input, RetryPlan};
-    use crate::types::Blackout;
 
     /// A plan for a test picture.
     pub(crate) fn plan(id: &str) -> SourcePlan {
         let (second, input) =
             (Duration::from_secs(1), Input::Scene { name: "street".into(), pixels: false, seed: None, live: true });
-        SourcePlan {
-            id: id.into(),
-            input,
-            fps: None,
-            every: 1,
-            zones: Arc::new([]),
-            alerts: crate::config::SourceAlerts::default(),
-            blackout: Blackout::default(),
-            confidence: None,
-            retry: RetryPlan {
-                max_retries: 5,
-                base: second / 2,
-                cap: 10 * second,
-                exponential: true,
-                first_frame: 8 * second,
-                gap: 3 * second,
-            },
-            realtime: false,
-            repeat: false,
-        }
+        let retry = RetryPlan {
+            max_retries: 5,
+            base: second / 2,
+            cap: 10 * second,
+            exponential: true,
+            first_frame: 8 * second,
+            gap: 3 * second,
+        };
+        SourcePlan::new(id, input, retry)
     }
 }

@@ -1,8 +1,6 @@
 //! Moments as people write them: `2026-01-31T14:30:00Z`, `-10m` (ago), `14:30` (the last time that a clock showed it).
 
-use std::time::{Duration, UNIX_EPOCH};
-
-use dsengine::types::{LocalTime, TimeZone};
+use dsengine::types::{LocalTime, TimeZone, since_epoch};
 
 const DAY_S: u64 = 86_400;
 
@@ -23,8 +21,7 @@ pub(crate) fn parse(text: &str, now_ms: u64, zone: &TimeZone) -> Result<u64, Str
         let ago_s = if second <= now_of_day { now_of_day - second } else { now_of_day + DAY_S - second };
         return Ok((now_ms / 1000).saturating_sub(ago_s) * 1000);
     }
-    let moment = humantime::parse_rfc3339(text).map_err(|_| wrong())?;
-    let since: Duration = moment.duration_since(UNIX_EPOCH).map_err(|_| wrong())?;
+    let since = since_epoch(text).ok_or_else(wrong)?;
     Ok(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 

@@ -173,21 +173,13 @@ fn share(text: &str) -> Result<f32, String> {
 /// The plan for recording: every wanted frame at full speed, without rules, alerts and listener.
 fn adapt(mut plan: Plan, args: &Args) -> Plan {
     if let Some(model) = &args.model {
-        let first = plan.models.first();
+        let (first, new) = (plan.models.first(), ModelPlan::new("record", model.clone()));
         plan.models = vec![ModelPlan {
-            name: "record".to_owned(),
-            model: model.clone(),
             labels: args.labels.clone(),
-            confidence: first.map_or(0.25, |m| m.confidence),
-            nms: first.map_or(0.5, |m| m.nms),
-            max_objects: first.map_or(300, |m| m.max_objects),
-            input_shape: None,
-            output_layers: Vec::new(),
-            layout: None,
-            interval: 1,
-            sources: Vec::new(),
-            precision: None,
-            schedule: None,
+            confidence: first.map_or(new.confidence, |m| m.confidence),
+            nms: first.map_or(new.nms, |m| m.nms),
+            max_objects: first.map_or(new.max_objects, |m| m.max_objects),
+            ..new
         }];
     }
     if let Some(confidence) = args.confidence {

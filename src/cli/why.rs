@@ -4,11 +4,11 @@
 
 use std::path::{Path, PathBuf};
 
-use dsengine::alert::records::{self, Asked, Explained, NotOne, Page, REVIEW_MAX, Records};
+use dsengine::alert::records::{Asked, Explained, NotOne, Page, REVIEW_MAX, Records};
 use dsengine::engine::SystemClock;
 use dsengine::error::{Code, Error};
 use dsengine::sqlite::Decisions;
-use dsengine::types::{Clock as _, TimeZone, one_line};
+use dsengine::types::{Clock as _, TimeZone, one_line, rfc3339};
 
 use super::alerts::{database, json};
 use super::exit::{Exit, failed, refused};
@@ -153,7 +153,7 @@ fn review(args: &Why, stop: &Stop) -> Result<(), Exit> {
     }
     review.lines().iter().for_each(|line| println!("{}", one_line(line)));
     if let Some(next_ms) = review.next_ms {
-        let (from, next) = (records::moment(review.from_ms), records::moment(next_ms));
+        let (from, next) = (rfc3339(review.from_ms), rfc3339(next_ms));
         eprintln!("note: these are the newest decisions, from {from} on; for those before them: --to {next}");
     }
     if !known.iter().any(|known| known == source) {

@@ -4,7 +4,8 @@ use serde_json::Value as Json;
 
 use super::fit;
 use super::nearest::nearest;
-use super::problem::{Location, Origin, Origins, Problems};
+use super::overlay::Reports;
+use super::problem::{Location, Origin};
 use super::tree::{self, Key, Node, Style, Value};
 use super::warning::{Severity, Warning};
 
@@ -40,14 +41,7 @@ const TWINS: &[(&str, &str)] = &[
 ];
 
 /// Applies environment variables to the tree: old names first, so that new ones override them.
-pub(super) fn environment(
-    root: &mut Node,
-    env: &[(String, String)],
-    schema: &Json,
-    origins: &mut Origins,
-    problems: &mut Problems,
-    warnings: &mut Vec<Warning>,
-) {
+pub(super) fn environment(root: &mut Node, env: &[(String, String)], schema: &Json, to: &mut Reports<'_>) {
     let (foreign, env): (Vec<_>, Vec<_>) = env.iter().partition(|(name, value)| is_of_a_service(name, value));
     if let Some((name, _)) = foreign.first() {
         let message = format!(
@@ -55,7 +49,7 @@ pub(super) fn environment(
             foreign.len()
         );
         let note = Warning::new("service-variables", Severity::Note, message);
-        warnings.push(note.hint("`enableServiceLinks: false` in the pod's specification keeps them out"));
+        to.warnings.push(note.hint("`enableServiceLinks: false` in the pod's specification keeps them out"));
     }
     for (name, value) in env.iter().filter(|(name, _)| name.starts_with(OLD_PREFIX)) {
         let Some(key) = old_key(name, schema) else {
@@ -63,7 +57,7 @@ pub(super) fn environment(
                 continue;
             }
             let message = format!("the environment variable {name} of the old system names no key; it is ignored");
-            warnings.push(Warning::new("unknown-variable", Severity::Warning, message));
+            to.warnings.push(Warning::new("unknown-variable", Severity::Warning, message));
             continue;
         };
         if is_as_unset(&key, value, schema) {
@@ -71,11 +65,11 @@ pub(super) fn environment(
         }
         let ours = variable(&key);
         let message = format!("the environment variable {name} is an old name");
-        warnings.push(Warning::new("old-variable", Severity::Warning, message).hint(format!("write {ours}")));
+        to.warnings.push(Warning::new("old-variable", Severity::Warning, message).hint(format!("write {ours}")));
         // The old system wrote its enum values in capitals.
         let words = at(schema, &parts(&key)).and_then(|(_, schema)| schema.get("enum").cloned());
         let value = if words.is_some() { value.to_ascii_lowercase() } else { value.clone() };
-        put(root, &key, &value, Origin::Variable(name.clone()), schema, origins, problems);
+        put(root, &key, &value, Origin::Variable(name.clone()), schema, to);
     }
     let is_ours = |name: &str| name.starts_with(PREFIX) && !name.starts_with(RESERVED) && !FLAGS.contains(&name);
     let ours = env.iter().filter(|(name, _)| is_ours(name));
@@ -96,13 +90,13 @@ pub(super) fn environment(
             if let Some(near) = nearest(name, lower.iter().map(String::as_str)) {
                 warning = warning.hint(format!("did you mean {}?", near.to_ascii_uppercase()));
             }
-            warnings.push(warning);
+            to.warnings.push(warning);
             continue;
         }
         if is_as_unset(&key, value, schema) {
             continue;
         }
-        put(root, &key, value, Origin::Variable(name.clone()), schema, origins, problems);
+        put(root, &key, value, Origin::Variable(name.clone()), schema, to);
     }
 }
 
@@ -141,16 +135,10 @@ fn is_as_unset(key: &str, value: &str, schema: &Json) -> bool {
 }
 
 /// Applies flags to the tree, by dotted key (`sources.0.uri`).
-pub(super) fn flags(
-    root: &mut Node,
-    overrides: &[(String, String)],
-    schema: &Json,
-    origins: &mut Origins,
-    problems: &mut Problems,
-) {
+pub(super) fn flags(root: &mut Node, overrides: &[(String, String)], schema: &Json, to: &mut Reports<'_>) {
     for (key, value) in overrides {
         if at(schema, &parts(key)).is_some() {
-            put(root, key, value, Origin::Flag(key.clone()), schema, origins, problems);
+            put(root, key, value, Origin::Flag(key.clone()), schema, to);
             continue;
         }
         let mut known = Vec::new();
@@ -159,8 +147,8 @@ pub(super) fn flags(
             Some(near) => format!("did you mean `{near}`?"),
             None => "`dsengine schema` lists every key".to_owned(),
         };
-        let origin = origins.add(Origin::Flag(key.clone()));
-        problems.at_key(Location { origin, ..Location::default() }, format!("unknown key `{key}`"), label);
+        let origin = to.origins.add(Origin::Flag(key.clone()));
+        to.problems.at_key(Location { origin, ..Location::default() }, format!("unknown key `{key}`"), label);
     }
 }
 
@@ -230,20 +218,12 @@ pub(super) fn at<'s>(schema: &'s Json, parts: &[&str]) -> Option<(Vec<String>, &
     Some((names, schema))
 }
 
-fn put(
-    root: &mut Node,
-    key: &str,
-    value: &str,
-    origin: Origin,
-    schema: &Json,
-    origins: &mut Origins,
-    problems: &mut Problems,
-) {
+fn put(root: &mut Node, key: &str, value: &str, origin: Origin, schema: &Json, to: &mut Reports<'_>) {
     let Some((names, _)) = at(schema, &parts(key)) else { return };
-    let origin = origins.add(origin);
+    let origin = to.origins.add(origin);
     let place = Location { origin, line: 1, column: 1, width: 1 };
     let node = if value.starts_with(['[', '{']) {
-        match tree::parse(value, origin, problems) {
+        match tree::parse(value, origin, to.problems) {
             Some(node) => node,
             None => return,
         }
@@ -252,7 +232,7 @@ fn put(
     };
     remove_twins(root, &[names.join(".")]);
     if let Err((message, label)) = insert(root, &names, node, place) {
-        problems.at_key(place, message, label);
+        to.problems.at_key(place, message, label);
     }
 }
 

@@ -123,14 +123,14 @@ fn upper_layers(
     }
     overlay::lay(&mut root, &request.overlay, schema, vars, to);
     let chosen = request.source_uri.as_ref().and_then(|_| root.get("sources").cloned());
-    layer::environment(&mut root, &request.env, schema, to.origins, to.problems, to.warnings);
+    layer::environment(&mut root, &request.env, schema, to);
     // The environment may add keys to the sources of the command line and the overlay, but not replace them.
     if let Some(chosen) = chosen {
         let place = chosen.place;
         let said = root.get("sources").cloned();
         root.replace(Key { text: "sources".to_owned(), place }, with_details(chosen, said));
     }
-    layer::flags(&mut root, &request.overrides, schema, to.origins, to.problems);
+    layer::flags(&mut root, &request.overrides, schema, to);
     (root, replaced)
 }
 

@@ -43,7 +43,7 @@ pub(super) fn kind_of(uri: &str) -> Result<SourceType, Refusal> {
     let lower = scheme.to_ascii_lowercase();
     sources::of_scheme(&lower).ok_or_else(|| {
         // A typo more likely means a supported scheme.
-        let near = nearest(&lower, sources::schemes(true)).or_else(|| nearest(&lower, sources::schemes(false)));
+        let near = nearest(&lower, sources::built_schemes()).or_else(|| nearest(&lower, sources::planned_schemes()));
         let label = match near {
             Some(near) => format!("did you mean `{near}://`?"),
             None => "known are a path, file://, rtsp://, test, scene:NAME, trace:PATH".to_owned(),

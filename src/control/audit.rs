@@ -77,21 +77,11 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-
-    struct Stopped;
-
-    impl Clock for Stopped {
-        fn monotonic_ns(&self) -> u64 {
-            1
-        }
-        fn unix_ns(&self) -> u64 {
-            7
-        }
-    }
+    use crate::types::TestClock;
 
     #[test]
     fn the_last_lines_are_kept_newest_first() {
-        let trail = Trail::new(Arc::new(Stopped));
+        let trail = Trail::new(Arc::new(TestClock::at(7)));
         for round in 0..LINES_MAX + 5 {
             trail.note(&Who::new("ops", "10.0.0.1"), format!("round {round}"), &Ok(Outcome::default()));
         }

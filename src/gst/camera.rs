@@ -7,7 +7,7 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::decode::decodebin;
+use super::decode::camera_decodebin;
 use super::feed::{add, make};
 use super::observed::Observed;
 use super::probe::Probe;
@@ -105,7 +105,7 @@ impl Session {
             seen.store(true, Ordering::Release);
             Some(video.to_value())
         });
-        let decode = decodebin(convert, observed, false)?;
+        let decode = camera_decodebin(convert, observed)?;
         let sink = decode.static_pad("sink").ok_or("decodebin has no sink pad")?.downgrade();
         let observed = Arc::clone(observed);
         source.connect_pad_added(move |_, pad| {

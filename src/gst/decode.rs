@@ -41,9 +41,17 @@ const ENCRYPTS: &[&str] = &["application/x-cenc", "application/x-cbcs", "applica
 /// Why a file that refers to others is refused.
 const NOT_OPENED: &str = "it names other files or addresses, and none of them is opened: give the clip itself";
 
-/// A decodebin that links its first video stream to `convert` and decodes nothing else. With `clip`, it never plugs in
-/// elements that open addresses of their own.
-pub(super) fn decodebin(convert: &gst::Element, observed: &Arc<Observed>, clip: bool) -> Result<gst::Element, String> {
+/// A decodebin for a camera's stream, which links its first video stream to `convert` and decodes nothing else.
+pub(super) fn camera_decodebin(convert: &gst::Element, observed: &Arc<Observed>) -> Result<gst::Element, String> {
+    decodebin(convert, observed, false)
+}
+
+/// The same for a clip: it never plugs in elements that open addresses of their own.
+pub(super) fn clip_decodebin(convert: &gst::Element, observed: &Arc<Observed>) -> Result<gst::Element, String> {
+    decodebin(convert, observed, true)
+}
+
+fn decodebin(convert: &gst::Element, observed: &Arc<Observed>, clip: bool) -> Result<gst::Element, String> {
     let decode = make("decodebin")?;
     let seen = Arc::clone(observed);
     decode.connect("autoplug-continue", false, move |args| {

@@ -15,7 +15,7 @@ use gstreamer_video as gst_video;
 
 use super::camera::{Attempts, Session, Verdict};
 use super::close::close;
-use super::decode::{decodebin, tune_decoders};
+use super::decode::{clip_decodebin, tune_decoders};
 use super::failure::{ENCRYPTED, of_clip};
 use super::observed::Observed;
 use super::turn::Turn;
@@ -338,7 +338,7 @@ fn file(pipeline: &gst::Pipeline, path: &Path, convert: &gst::Element, observed:
     let source = make("filesrc")?;
     source.set_property("location", location);
     mp4::keep_short_video(&source, path);
-    let decode = decodebin(convert, observed, true)?;
+    let decode = clip_decodebin(convert, observed)?;
     add(pipeline, &[&source, &decode])?;
     source.link(&decode).map_err(|_| "filesrc and decodebin do not link".into())
 }

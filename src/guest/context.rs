@@ -81,32 +81,26 @@ struct LogRate {
 }
 
 impl GuestContext {
-    /// The context of `plugin` on `source`.
-    #[allow(clippy::too_many_arguments, reason = "each is a part of its own, and all are needed")]
+    /// The context of the strategy `plugin` on `source`, or of the handler `plugin` where there is none: without settings,
+    /// grants and metrics.
     pub fn new(
         plugin: &str,
         source: Option<SourceId>,
-        config: Arc<Value>,
         limits: Limits,
-        grants: Arc<Grants>,
         store: &StateStore,
-        meter: Meter,
         watchdog: Arc<Watchdog>,
     ) -> Self {
         let kind = if source.is_some() { GuestKind::Strategy } else { GuestKind::Handler };
-        let mut secrets = Vec::new();
-        find_secrets(&config, false, &mut secrets);
-        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
         Self {
             plugin: plugin.into(),
             state: store.space(plugin, source.as_ref()),
             shared: store.shared(plugin, kind),
             source,
-            config,
+            config: Arc::default(),
             extensions: Arc::default(),
             limits,
-            grants,
-            meter,
+            grants: Arc::default(),
+            meter: Meter::none(),
             watchdog,
             zones: Arc::default(),
             timezone: TimeZone::default(),
@@ -115,8 +109,29 @@ impl GuestContext {
             rehearsal: false,
             trial: None,
             log: Arc::default(),
-            secrets: secrets.into(),
+            secrets: Arc::default(),
         }
+    }
+
+    /// The same context with the guest's settings.
+    #[must_use]
+    pub fn with_config(self, config: Arc<Value>) -> Self {
+        let mut secrets = Vec::new();
+        find_secrets(&config, false, &mut secrets);
+        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        Self { config, secrets: secrets.into(), ..self }
+    }
+
+    /// The same context with the capabilities that are granted.
+    #[must_use]
+    pub fn with_grants(self, grants: Arc<Grants>) -> Self {
+        Self { grants, ..self }
+    }
+
+    /// The same context with metrics of the guest's own.
+    #[must_use]
+    pub fn with_meter(self, meter: Meter) -> Self {
+        Self { meter, ..self }
     }
 
     /// The same context with the source's zones, so that a guest can check the names in its settings when it is loaded.
@@ -258,7 +273,7 @@ mod tests {
         let config = serde_json::json!({ "password": "C4n4ry", "api_key": keys, "token": "short", "zone": "garden" });
         let limits = Limits { log_lines_per_s: 1, ..Limits::lua() };
         let (store, watchdog) = (StateStore::default(), Watchdog::start().unwrap());
-        GuestContext::new("p", source, Arc::new(config), limits, Arc::default(), &store, Meter::none(), watchdog)
+        GuestContext::new("p", source, limits, &store, watchdog).with_config(Arc::new(config))
     }
 
     #[test]

@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::journal;
 use crate::alert::{JournalError, Saved, SavedKind};
+use crate::error::{Code, Error};
 use crate::types::Alert;
 
 /// "dsen": marks the file as ours.
@@ -207,8 +208,16 @@ fn connect(file: &Path) -> Result<Connection, Refused> {
     if verdict == "ok" { Ok(db) } else { Err(Refused::Damaged) }
 }
 
-/// Opens a database to read it; it must exist.
-pub(super) fn connect_to_read(file: &Path) -> rusqlite::Result<Connection> {
+/// Reads from a database, which must exist.
+///
+/// # Errors
+/// [`Code::Io`] when it does not exist or cannot be read.
+pub(super) fn read<T>(file: &Path, what: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, Error> {
+    let read = connect_to_read(file).and_then(|db| what(&db));
+    read.map_err(|error| Error::new(Code::Io, format!("{} cannot be read: {error}", file.display())))
+}
+
+fn connect_to_read(file: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db = Connection::open_with_flags(file, flags)?;
     db.busy_timeout(BUSY_MAX)?;

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension as _, ToSql, params};
 
-use super::database::{Row, SELECT, connect_to_read, deliveries};
+use super::database::{Row, SELECT, deliveries, read};
 use crate::alert::Decided;
 use crate::alert::records::{Asked, Attempt, Page, REVIEW_MAX, Records, Settled};
-use crate::error::{Code, Error};
+use crate::error::Error;
 use crate::types::{AlertId, SourceId};
 
 /// Maximum ids that a part of an id is looked up for: two say that it is not unique.
@@ -33,13 +33,13 @@ impl Decisions {
     /// What the log has of the alerts and drafts whose id begins or ends so.
     ///
     /// # Errors
-    /// [`Code::Io`] when the database does not exist or cannot be read.
+    /// [`Code::Io`](crate::error::Code::Io) when the database does not exist or cannot be read.
     pub fn of_alert(&self, part: &str) -> Result<Records, Error> {
         let part = part.to_ascii_lowercase();
         if part.is_empty() || !part.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Ok(Records::default());
         }
-        self.read(|db| {
+        read(&self.file, |db| {
             let mut ids = ids(db, "id = ?1", &part)?;
             if ids.is_empty() {
                 ids = self::ids(db, "id LIKE ?1 || '%' OR id LIKE '%' || ?1", &part)?;
@@ -68,7 +68,7 @@ impl Decisions {
         let (from_ms, to_ms) = (whole(*from_ms), whole(*to_ms));
         let others = most.clamp(&1, &REVIEW_MAX) - 1;
         let is_its = "source = ?1 AND (?2 IS NULL OR rule IN (?2, ''))";
-        self.read(|db| {
+        read(&self.file, |db| {
             // The oldest moment of the page, which is on it as a whole.
             let query = format!(
                 "SELECT at_ms FROM decisions WHERE {is_its} AND at_ms BETWEEN ?3 AND ?4 ORDER BY at_ms DESC \
@@ -89,15 +89,10 @@ impl Decisions {
     /// # Errors
     /// As [`Decisions::of_alert`].
     pub fn sources(&self) -> Result<Vec<String>, Error> {
-        self.read(|db| {
+        read(&self.file, |db| {
             let mut rows = db.prepare("SELECT DISTINCT source FROM decisions ORDER BY source")?;
             rows.query_map([], |row| row.get(0))?.collect()
         })
-    }
-
-    fn read<T>(&self, what: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, Error> {
-        let read = connect_to_read(&self.file).and_then(|db| what(&db));
-        read.map_err(|error| Error::new(Code::Io, format!("{} cannot be read: {error}", self.file.display())))
     }
 }
 

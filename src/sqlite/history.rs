@@ -2,18 +2,17 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
 use rusqlite::{Connection, OptionalExtension as _};
 use serde::Serialize;
 
 use super::again::GIVEN_AWAY;
-use super::database::{Row, SELECT, SELECT_SAVED, connect_to_read, deliveries, saved_from_sql};
+use super::database::{Row, SELECT, SELECT_SAVED, deliveries, read, saved_from_sql};
 use crate::alert::again::has_failed;
 use crate::alert::records::{CANDIDATES_MAX, candidates};
 use crate::alert::{Case, CaseState, SavedKind, Settlement};
 use crate::error::{Code, Error};
-use crate::types::{Alert, Level};
+use crate::types::{Alert, Level, rfc3339};
 
 /// The outcome until a handler is done with an alert; the database has none then.
 const PENDING: &str = "pending";
@@ -113,7 +112,7 @@ impl History {
             ),
             false => "1".to_owned(),
         };
-        self.read(|db| {
+        read(&self.file, |db| {
             let its = "(?1 IS NULL OR source = ?1)";
             let query = format!("{SELECT} WHERE {pending} AND {undelivered} AND {its} ORDER BY ordinal DESC");
             let mut rows = db.prepare(&query)?;
@@ -140,7 +139,7 @@ impl History {
         }
         let id = id.to_ascii_lowercase();
         let most = CANDIDATES_MAX + 1;
-        let found = self.read(|db| {
+        let found = read(&self.file, |db| {
             let exact = db.query_row(&format!("{SELECT} WHERE id = ?1"), [&id], Row::from_sql).optional()?;
             let rows = match exact {
                 Some(row) => vec![row],
@@ -161,11 +160,6 @@ impl History {
             (Some(kept), None) => Ok(kept),
             (None, None) => Err(missing()),
         }
-    }
-
-    fn read<T>(&self, what: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, Error> {
-        let read = connect_to_read(&self.file).and_then(|db| what(&db));
-        read.map_err(|error| Error::new(Code::Io, format!("{} cannot be read: {error}", self.file.display())))
     }
 }
 
@@ -191,8 +185,7 @@ fn attempts(db: &Connection, id: &str, handler: &str) -> rusqlite::Result<Vec<At
     };
     let attempt = |row: &rusqlite::Row<'_>| {
         let at_ms: i64 = row.get(0)?;
-        let at = SystemTime::UNIX_EPOCH + Duration::from_millis(at_ms.try_into().unwrap_or_default());
-        Ok(Attempt { at: humantime::format_rfc3339_millis(at).to_string(), error: row.get(1)? })
+        Ok(Attempt { at: rfc3339(at_ms.try_into().unwrap_or_default()), error: row.get(1)? })
     };
     let mut attempts: Vec<Attempt> = rows.query_map((id, handler, ATTEMPTS_MAX), attempt)?.collect::<Result<_, _>>()?;
     attempts.reverse();

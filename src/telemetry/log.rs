@@ -122,7 +122,7 @@ impl Log {
 
     /// Logs all pending summaries, for a process that exits without dropping the log.
     pub fn finish(&self) {
-        self.reporter.report(true);
+        self.reporter.finish();
     }
 }
 

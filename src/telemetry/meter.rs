@@ -6,7 +6,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use prometheus::{CounterVec, GaugeVec, HistogramOpts, HistogramVec, Opts, Registry};
 
-use super::metrics::remove;
+use super::families::remove;
 
 /// Maximum distinct names per plugin; the limit is separate for each.
 const NAMES_MAX: usize = 256;
@@ -25,14 +25,14 @@ enum Family {
 }
 
 /// All plugins' metric families in one engine.
-pub(super) struct Families {
+pub(super) struct PluginFamilies {
     registry: Registry,
     families: Mutex<BTreeMap<String, Family>>,
     /// The names used by each plugin.
     names: Mutex<BTreeMap<Arc<str>, BTreeSet<String>>>,
 }
 
-impl Families {
+impl PluginFamilies {
     pub(super) fn new(registry: Registry) -> Arc<Self> {
         Arc::new(Self { registry, families: Mutex::default(), names: Mutex::default() })
     }
@@ -52,7 +52,7 @@ impl Families {
     }
 }
 
-impl Families {
+impl PluginFamilies {
     /// Whether a plugin may use this name: it already does, or is below its limit.
     fn has_room(&self, plugin: &str, name: &str) -> bool {
         let names = self.names.lock();
@@ -78,13 +78,13 @@ fn is_part(families: &BTreeMap<String, Family>, name: &str) -> bool {
 /// A plugin's access to its own metrics, on one source.
 #[derive(Clone)]
 pub struct Meter {
-    families: Option<Arc<Families>>,
+    families: Option<Arc<PluginFamilies>>,
     plugin: Arc<str>,
     source: Arc<str>,
 }
 
 impl Meter {
-    pub(super) fn new(families: Arc<Families>, plugin: &str, source: &str) -> Self {
+    pub(super) fn new(families: Arc<PluginFamilies>, plugin: &str, source: &str) -> Self {
         Self { families: Some(families), plugin: plugin.into(), source: source.into() }
     }
 
@@ -211,7 +211,7 @@ mod tests {
 
     #[test]
     fn a_plugin_that_has_all_its_names_leaves_the_others_theirs() {
-        let families = Families::new(Registry::new());
+        let families = PluginFamilies::new(Registry::new());
         let [greedy, modest] = ["greedy", "modest"].map(|name| Meter::new(Arc::clone(&families), name, "gate"));
         let taken = (0..300).filter(|n| greedy.add(&format!("a_{n}"), 1.0)).count();
         assert_eq!(taken, NAMES_MAX);
@@ -223,7 +223,7 @@ mod tests {
 
     #[test]
     fn a_name_that_another_plugin_has_in_another_kind_is_told() {
-        let families = Families::new(Registry::new());
+        let families = PluginFamilies::new(Registry::new());
         let [first, second] = ["first", "second"].map(|name| Meter::new(Arc::clone(&families), name, "gate"));
         assert!(first.add("size", 1.0) && second.add("size", 1.0) && !second.set("size", 1.0));
         assert!(second.rules("size").starts_with("size is a counter in this engine, for every plugin"));
@@ -233,7 +233,7 @@ mod tests {
     #[test]
     fn a_figure_never_has_the_name_of_a_histograms_series() {
         let registry = Registry::new();
-        let families = Families::new(registry.clone());
+        let families = PluginFamilies::new(registry.clone());
         let meter = Meter::new(families, "rule", "gate");
         assert!(meter.observe("size", 3.0));
         for part in ["size_count", "size_sum", "size_bucket"] {

@@ -4,6 +4,7 @@
 //! library just emits `tracing` events; [`redact`] removes secrets from any text; [`rotate`] is the rotating file that
 //! logs and the file handler share. Read [`metrics::TABLE`] next.
 
+mod families;
 mod handles;
 pub mod log;
 mod machine;

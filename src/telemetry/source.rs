@@ -6,7 +6,8 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use prometheus::{Gauge, Histogram, IntCounter, IntGauge};
 
-use super::metrics::{Families, Metrics};
+use super::families::Families;
+use super::metrics::Metrics;
 use super::rate::Rate;
 use crate::types::{Clock, SourceId};
 

@@ -164,10 +164,10 @@ impl AlertId {
         is_id.then(|| Self(text.to_owned()))
     }
 
-    /// The capture time in it, in milliseconds exactly.
+    /// The capture time in it, in milliseconds exactly; the latest that fits, of an id that nothing captured can have.
     pub(crate) fn unix_ns(&self) -> u64 {
         let millis = self.0.get(..12).and_then(|digits| u64::from_str_radix(digits, 16).ok());
-        millis.unwrap_or(0) * 1_000_000
+        millis.unwrap_or(0).saturating_mul(1_000_000)
     }
 
     /// An id as it was written.
@@ -317,4 +317,16 @@ fn detection_bytes(detection: &Detection) -> usize {
         size_of::<String>() + size_of::<Value>() + name.len() + text
     };
     size_of::<Detection>() + detection.attributes.iter().map(attribute).sum::<usize>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_has_its_capture_time_in_milliseconds() {
+        assert_eq!(AlertId::new(1_700_000_000_123_456_789, [7; 10]).unix_ns(), 1_700_000_000_123_000_000);
+        let latest = AlertId::parse(&"f".repeat(32)).expect("an id as somebody may ask for it");
+        assert_eq!(latest.unix_ns(), u64::MAX);
+    }
 }

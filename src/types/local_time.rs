@@ -181,12 +181,7 @@ impl fmt::Debug for TimeZone {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// A moment, from RFC 3339.
-    fn at(text: &str) -> u64 {
-        let time = humantime::parse_rfc3339(text).expect("a time");
-        u64::try_from(time.duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_nanos()).expect("before 2554")
-    }
+    use crate::types::rfc3339::tests::at;
 
     fn shown(zone: &str, moment: &str) -> String {
         let LocalTime { year, month, day, hour, minute, second, weekday, yday, offset_minutes } =

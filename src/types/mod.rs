@@ -14,6 +14,7 @@ mod geometry;
 mod local_time;
 mod model;
 mod picture;
+mod rfc3339;
 mod schedule;
 mod text;
 
@@ -32,5 +33,6 @@ pub use geometry::{BBox, Point, Polygon, Zone};
 pub use local_time::{LocalTime, Period, TimeZone, Weekday};
 pub use model::{Layout, Precision};
 pub use picture::{Colorimetry, Matrix, Orientation, Picture, PixelFormat, Pixels, Planes, Range, Unreadable};
+pub use rfc3339::{rfc3339, since_epoch};
 pub use schedule::{DAY_MINUTES, Hours, Schedule};
 pub use text::{count, count_are, lines, one_line, seconds, unix_ms, without_credentials};

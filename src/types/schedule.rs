@@ -50,11 +50,7 @@ impl Schedule {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn at(text: &str) -> u64 {
-        let time = humantime::parse_rfc3339(text).expect("a time");
-        u64::try_from(time.duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_nanos()).expect("before 2554")
-    }
+    use crate::types::rfc3339::tests::at;
 
     fn schedule(zone: &str, days: &[Weekday], from: u16, to: u16) -> Schedule {
         Schedule {

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::fmt::Display;
 use std::time::Duration;
 
+use super::since_epoch;
+
 /// Turns a text into one line, with control characters replaced.
 pub fn one_line(text: &str) -> Cow<'_, str> {
     cleaned(text, |c| steers(c) || c == '\n' || c == '\t')
@@ -48,8 +50,7 @@ pub fn unix_ms(text: &str) -> Option<u64> {
     if is_number {
         return text.parse().ok();
     }
-    let since = humantime::parse_rfc3339(text).ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
-    u64::try_from(since.as_millis()).ok()
+    u64::try_from(since_epoch(text)?.as_millis()).ok()
 }
 
 fn cleaned(text: &str, is_unwanted: impl Fn(char) -> bool) -> Cow<'_, str> {

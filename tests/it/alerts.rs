@@ -174,12 +174,8 @@ impl Path_ {
 }
 
 fn file_plan(path: &Path, max_bytes: u64, backups: u32) -> HandlerPlan {
-    HandlerPlan {
-        name: "file".into(),
-        kind: HandlerKind::File { path: path.into(), max_bytes, backups, format: FileFormat::Json, every: None },
-        filter: Default::default(),
-        max_age: None,
-    }
+    let kind = HandlerKind::File { path: path.into(), max_bytes, backups, format: FileFormat::Json, every: None };
+    HandlerPlan::new("file", kind)
 }
 
 fn build(plan: &HandlerPlan) -> Arc<dyn Handler> {
@@ -455,12 +451,8 @@ pub(crate) fn refusing(status: u16) -> Receiver {
 
 fn webhook(url: &str, timeout: Duration) -> Arc<dyn Handler> {
     let headers = BTreeMap::from([("X-Site".to_owned(), "north".to_owned())]);
-    build(&HandlerPlan {
-        name: "hook".into(),
-        kind: HandlerKind::Webhook(Box::new(WebhookPlan { timeout, headers, ..WebhookPlan::to(url) })),
-        filter: Default::default(),
-        max_age: None,
-    })
+    let plan = WebhookPlan { timeout, headers, ..WebhookPlan::to(url) };
+    build(&HandlerPlan::new("hook", HandlerKind::Webhook(Box::new(plan))))
 }
 
 #[test]
@@ -514,7 +506,7 @@ fn statuses_say_whether_trying_again_can_help_and_errors_hold_no_secret() {
     let receiver = Receiver::new(&[401]);
     let plan = WebhookPlan { user: Some(("desk".into(), "C4n4ry".into())), ..WebhookPlan::to(&receiver.url) };
     let kind = HandlerKind::Webhook(Box::new(plan));
-    let handler = build(&HandlerPlan { name: "hook".into(), kind, filter: Default::default(), max_age: None });
+    let handler = build(&HandlerPlan::new("hook", kind));
     let error = runtime.block_on(handler.deliver(&alert("1"))).unwrap_err();
     assert!(error.message.ends_with("check config.auth") && !error.message.contains("C4n4ry"), "{error}");
     // Nobody there; somebody who accepts and says nothing.
@@ -563,12 +555,7 @@ fn an_address_or_header_that_is_none_is_an_error_at_the_start_without_secrets() 
         ("http://h/", header("x-token", "C4n4ry\n")),
     ] {
         let kind = HandlerKind::Webhook(Box::new(WebhookPlan { headers, ..WebhookPlan::to(url) }));
-        let error = handlers::build(
-            &HandlerPlan { name: "hook".into(), kind, filter: Default::default(), max_age: None },
-            &clock,
-        )
-        .err()
-        .expect("an error");
+        let error = handlers::build(&HandlerPlan::new("hook", kind), &clock).err().expect("an error");
         assert_eq!(error.code(), Code::Handler);
         assert!(!error.to_string().contains("C4n4ry"), "{error}");
     }
@@ -616,14 +603,7 @@ fn console_child(what: &str) -> Command {
 
 #[test]
 fn console_in_a_child() {
-    let console = || {
-        build(&HandlerPlan {
-            name: "console".into(),
-            kind: HandlerKind::Console,
-            filter: Default::default(),
-            max_age: None,
-        })
-    };
+    let console = || build(&HandlerPlan::new("console", HandlerKind::Console));
     match std::env::var("DSENGINE_TEST_CONSOLE").as_deref() {
         Ok("check") => check_handler(console),
         Ok("closed") => {

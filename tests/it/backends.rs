@@ -14,7 +14,7 @@ use dsengine::backend::{
 use dsengine::config::{Input, RetryPlan, SourcePlan};
 use dsengine::error::Error;
 use dsengine::gst::GstBackend;
-use dsengine::types::{Blackout, Frame, SourceId};
+use dsengine::types::{Frame, SourceId};
 
 use self::doubles::SharedPipeline;
 use crate::recorder::Machine;
@@ -23,19 +23,7 @@ use crate::recorder::Machine;
 fn plan(input: Input) -> SourcePlan {
     let (first_frame, gap) = (Duration::from_secs(8), Duration::from_secs(3));
     let (base, cap) = (Duration::from_millis(20), Duration::from_millis(80));
-    SourcePlan {
-        id: "cam".into(),
-        input,
-        fps: None,
-        every: 1,
-        zones: Arc::new([]),
-        alerts: Default::default(),
-        blackout: Blackout::default(),
-        confidence: None,
-        retry: RetryPlan { max_retries: 3, base, cap, exponential: true, first_frame, gap },
-        realtime: false,
-        repeat: false,
-    }
+    SourcePlan::new("cam", input, RetryPlan { max_retries: 3, base, cap, exponential: true, first_frame, gap })
 }
 
 fn kept(make: &dyn Fn() -> Box<dyn Backend>, samples: &Samples) {

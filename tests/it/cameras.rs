@@ -11,13 +11,12 @@ use std::time::{Duration, Instant};
 use dsengine::backend::{Backend, SourceEvent, SourceState};
 use dsengine::config::{Camera as Address, Input, RetryPlan, SourcePlan, Transport};
 use dsengine::gst::GstBackend;
-use dsengine::types::Blackout;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use crate::harness::{ClosedPort, Dsengine, get, root, write};
+use crate::harness::{ClosedPort, Dsengine, Running, get, root, write};
 use crate::recorder::{Machine, Recorder, Story};
 use crate::sources::Camera;
 
@@ -26,26 +25,9 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// A camera that is tried again soon.
 fn plan(id: &str, uri: &str) -> SourcePlan {
     let (base, cap) = (Duration::from_millis(20), Duration::from_millis(80));
-    SourcePlan {
-        id: id.into(),
-        input: Input::Rtsp(Box::new(Address::read(uri).unwrap())),
-        fps: None,
-        every: 1,
-        zones: Arc::new([]),
-        alerts: Default::default(),
-        blackout: Blackout::default(),
-        confidence: None,
-        retry: RetryPlan {
-            max_retries: 100,
-            base,
-            cap,
-            exponential: true,
-            first_frame: Duration::from_secs(20),
-            gap: Duration::from_secs(20),
-        },
-        realtime: false,
-        repeat: false,
-    }
+    let (first_frame, gap) = (Duration::from_secs(20), Duration::from_secs(20));
+    let retry = RetryPlan { max_retries: 100, base, cap, exponential: true, first_frame, gap };
+    SourcePlan::new(id, Input::Rtsp(Box::new(Address::read(uri).unwrap())), retry)
 }
 
 /// A backend on the machine's own time, and what its sources tell.
@@ -345,6 +327,20 @@ fn a_wrong_password_is_tried_three_times_and_then_every_few_minutes() {
     assert_eq!(server.logins.load(Ordering::SeqCst), 5);
 }
 
+/// The health page, once it has this text.
+#[track_caller]
+fn health_with(run: &mut Running, page: &str, text: &str) -> String {
+    let until = Instant::now() + MINUTE;
+    loop {
+        let (_, health) = get(page, "/health");
+        if health.contains(text) {
+            return health;
+        }
+        assert!(Instant::now() < until, "{health}");
+        assert!(run.end(Duration::from_millis(50)).is_none());
+    }
+}
+
 #[test]
 fn a_wrong_path_is_asked_for_ever_more_rarely_and_at_once_when_told() {
     let server = Server::start(Says::Status("404 Not Found"));
@@ -361,15 +357,7 @@ fn a_wrong_path_is_asked_for_ever_more_rarely_and_at_once_when_told() {
         line.contains(&format!("attempt={attempt} ")) && line.contains("has nothing at this path (404 Not Found)")
     };
     run.wait_line(MINUTE, |line| failed(line, 3));
-    let until = Instant::now() + MINUTE;
-    let health = loop {
-        let (_, health) = get(&page, "/health");
-        if health.contains("source cam is failed, tried again every 30 s and at once by") {
-            break health;
-        }
-        assert!(Instant::now() < until, "{health}");
-        assert!(run.end(Duration::from_millis(50)).is_none());
-    };
+    let health = health_with(&mut run, &page, "source cam is failed, tried again every 30 s and at once by");
     let cam: Value = serde_json::from_str::<Value>(&health).unwrap()["sources"][0].clone();
     assert_eq!(cam["retry_every_s"], 30.0, "{health}");
     assert!(cam["remedy"].as_str().unwrap().contains("write the path"), "{health}");
@@ -394,15 +382,8 @@ fn the_health_page_says_what_to_change_of_a_camera_that_refuses() {
     let mut run = Dsengine::new(["run", "--config", "config.yaml"]).cwd(dir.path()).start();
     let page = run.page();
     run.wait_line(MINUTE, |line| line.contains("attempt=3 ") && line.contains("refuses the user or the password"));
-    let until = Instant::now() + MINUTE;
-    let health = loop {
-        let (_, health) = get(&page, "/health");
-        if health.contains("tried again every 300 s and at once by `dsengine sources restart cam`: ") {
-            break health;
-        }
-        assert!(Instant::now() < until, "{health}");
-        assert!(run.end(Duration::from_millis(50)).is_none());
-    };
+    let health =
+        health_with(&mut run, &page, "tried again every 300 s and at once by `dsengine sources restart cam`: ");
     let cam: Value = serde_json::from_str::<Value>(&health).unwrap()["sources"][0].clone();
     assert!(cam["remedy"].as_str().unwrap().contains("correct user and password"), "{health}");
     assert_eq!(cam["retry_every_s"], 300.0, "{health}");

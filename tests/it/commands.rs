@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::harness::{Dsengine, Running, root, write};
+use crate::harness::{Dsengine, Running, root, street, write};
 
 const ENDLESS: &str = "scene:street?live=true&loop=true&pixels=false";
 
@@ -145,8 +145,7 @@ fn a_run_with_a_duration_ends_by_itself_and_a_quiet_one_says_nothing_while_it_ru
 #[test]
 fn run_takes_a_clip_and_a_model_by_themselves() {
     let dir = tempfile::tempdir().unwrap();
-    let street = std::fs::read_to_string(root().join("scenes/street.yaml")).unwrap();
-    write(dir.path(), "s.yaml", &street.replace("duration_s: 20", "duration_s: 3"));
+    write(dir.path(), "s.yaml", &street(3, 15));
     let model = root().join("models/street.onnx").display().to_string();
     let args = ["run", "scene:s.yaml", "--model", &model, "--port", "0", "--json"];
     let out = Dsengine::new(args).cwd(dir.path()).run();

@@ -6,7 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use dsengine::config::{self, Camera, HandlerKind, Input, LoadError, Loaded, Request, Severity, StrategyKind, Warning};
+use dsengine::config::{
+    self, Camera, HandlerKind, Input, LoadError, Loaded, Plan, Request, Severity, StrategyKind, Warning,
+};
 use dsengine::error::{Code, Error};
 use dsengine::types::Layout;
 
@@ -35,13 +37,13 @@ fn compare(path: &Path, now: &str) -> Result<(), String> {
 }
 
 /// A folder with a file `c.yaml` in it, and what loads it.
-struct Bench {
-    folder: tempfile::TempDir,
-    request: Request,
+pub(crate) struct Bench {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) request: Request,
 }
 
 impl Bench {
-    fn new(text: &str) -> Self {
+    pub(crate) fn new(text: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("c.yaml"), text).unwrap();
         let request =
@@ -49,7 +51,7 @@ impl Bench {
         Self { folder, request }
     }
 
-    fn env(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.request.env.push((name.to_owned(), value.to_owned()));
         self
     }
@@ -76,17 +78,22 @@ impl Bench {
         self
     }
 
-    fn load(&self) -> Result<Loaded, LoadError> {
+    pub(crate) fn load(&self) -> Result<Loaded, LoadError> {
         config::load(&self.request)
     }
 
-    fn good(&self) -> Loaded {
+    pub(crate) fn good(&self) -> Loaded {
         self.load().unwrap_or_else(|error| panic!("{error}"))
     }
 
-    fn error(&self) -> String {
+    pub(crate) fn error(&self) -> String {
         self.load().map(|loaded| loaded.plan).expect_err("a refusal").to_string()
     }
+}
+
+/// The plan of a text, or what is wrong with it.
+pub(crate) fn plan_of(text: &str) -> Result<Plan, String> {
+    Bench::new(text).load().map(|loaded| loaded.plan).map_err(|error| error.to_string())
 }
 
 fn names(warnings: &[Warning]) -> Vec<&'static str> {
@@ -992,7 +999,7 @@ fn the_table_has_every_key_of_the_schema_and_no_other() {
     let table: BTreeSet<String> = config::key_table().into_iter().map(|(key, _)| key.to_owned()).collect();
     assert_eq!(table.len(), config::key_table().len(), "no key twice");
     let missing: Vec<_> = paths.iter().filter(|path| !is_section(path) && !table.contains(*path)).collect();
-    assert!(missing.is_empty(), "keys without a row in src/config/keys.rs: {missing:?}");
+    assert!(missing.is_empty(), "keys without a row in src/config/keys/: {missing:?}");
     let strange: Vec<_> = table.difference(&paths).collect();
     assert!(strange.is_empty(), "rows that are no keys: {strange:?}");
 }

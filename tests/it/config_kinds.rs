@@ -1,20 +1,11 @@
 //! Kinds of strategies, sources and handlers: what each takes, and how it is named.
 
-use std::fs;
+use dsengine::config::{Plan, StrategyKind};
 
-use dsengine::config::{self, Plan, Request, StrategyKind};
-
-/// The plan of a text, or what is wrong with it.
-fn load(text: &str) -> Result<Plan, String> {
-    let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("c.yaml"), text).unwrap();
-    let request =
-        Request { config: Some("c.yaml".into()), working_dir: folder.path().to_owned(), ..Request::default() };
-    config::load(&request).map(|loaded| loaded.plan).map_err(|error| error.to_string())
-}
+use crate::config::plan_of;
 
 fn with_strategy(entry: &str) -> Result<Plan, String> {
-    load(&format!("sources: [{{id: a, uri: test}}]\ndetection: {{strategies: [{entry}]}}\n"))
+    plan_of(&format!("sources: [{{id: a, uri: test}}]\ndetection: {{strategies: [{entry}]}}\n"))
 }
 
 #[test]
@@ -56,8 +47,8 @@ fn a_key_of_another_kind_is_refused() {
         let error = with_strategy(entry).unwrap_err();
         assert!(error.contains(expected), "{entry}: {error}");
     }
-    let error = load("sources: [{id: a, uri: test, parameters: {latency: 5}}]\n").unwrap_err();
+    let error = plan_of("sources: [{id: a, uri: test, parameters: {latency: 5}}]\n").unwrap_err();
     assert!(error.contains("`latency` is no parameter of a test source"), "{error}");
-    let error = load("alerts: {handlers: [{name: file, config: {url: \"https://x/y\"}}]}\n").unwrap_err();
+    let error = plan_of("alerts: {handlers: [{name: file, config: {url: \"https://x/y\"}}]}\n").unwrap_err();
     assert!(error.contains("it takes backup_count, format, log_file, max_size_mb, rotate"), "{error}");
 }

@@ -2,13 +2,12 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
-use tempfile::TempDir;
 
-use crate::harness::{Dsengine, Outcome, Running, bar, get, request, write, write_trace};
+use crate::harness::{Dsengine, bar, get, request, write, write_trace};
+use crate::site::Site;
 
 const LIMIT: Duration = Duration::from_secs(20);
 /// From a save to its effect.
@@ -24,86 +23,11 @@ fn config(sources: &[&str], rest: &str) -> String {
     format!("sources:\n{sources}monitoring: {{ prometheus: {{ port: 0 }} }}\nalerts: {{ handlers: [] }}\n{rest}")
 }
 
-/// An engine that runs `config.yaml` of its folder.
-struct Site {
-    dir: TempDir,
-    run: Running,
-    page: String,
-}
-
 impl Site {
-    fn new(config: &str) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        write(dir.path(), "config.yaml", config);
-        Self::of(dir, &[])
-    }
-
-    fn of(dir: TempDir, args: &[&str]) -> Self {
-        let mut run = Self::command(dir.path(), args).start();
-        let page = run.page();
-        Self { dir, run, page }
-    }
-
-    fn command(dir: &Path, args: &[&str]) -> Dsengine {
-        let state = dir.join("state").display().to_string();
-        let args = [&["run", "--config", "config.yaml", "--state", &state], args].concat();
-        Dsengine::new(args).cwd(dir)
-    }
-
-    /// Ends it and starts it again.
-    fn restart(mut self) -> Self {
-        self.run.signal("INT");
-        assert_eq!(self.run.end(LIMIT).and_then(|status| status.code()), Some(0), "{}", self.run.seen.join("\n"));
-        Self::of(self.dir, &[])
-    }
-
-    fn save(&self, config: &str) {
-        write(self.dir.path(), "config.yaml", config);
-    }
-
-    fn json(&self, path: &str) -> Value {
-        serde_json::from_str(&get(&self.page, path).1).unwrap()
-    }
-
-    /// The ids of the sources that run.
-    fn sources(&self) -> Vec<String> {
-        let status = self.json("/api/v1/status");
-        let sources = status["sources"].as_array().unwrap().iter();
-        let mut ids: Vec<String> = sources.map(|source| source["id"].as_str().unwrap().to_owned()).collect();
-        ids.sort();
-        ids
-    }
-
     fn judged(&self, id: &str) -> u64 {
         let status = self.json("/api/v1/status");
         let source = status["sources"].as_array().unwrap().iter().find(|source| source["id"] == id).cloned();
         source.map_or(0, |source| source["judged"].as_u64().unwrap())
-    }
-
-    fn problems(&self) -> String {
-        let problems = self.json("/api/v1/status")["problems"].clone();
-        problems.as_array().unwrap().iter().filter_map(Value::as_str).collect::<Vec<_>>().join("\n")
-    }
-
-    /// Waits until it is so; tells how long that took.
-    #[track_caller]
-    fn until(&mut self, what: &str, is_so: impl Fn(&Self) -> bool) -> Duration {
-        let from = Instant::now();
-        while !is_so(self) {
-            let ended = self.run.end(Duration::from_millis(10));
-            assert!(ended.is_none(), "it ended before {what}:\n{}", self.run.seen.join("\n"));
-            assert!(from.elapsed() < LIMIT, "never {what}: {}\n{}", self.problems(), self.run.seen.join("\n"));
-        }
-        from.elapsed()
-    }
-
-    #[track_caller]
-    fn until_sources(&mut self, ids: &[&str]) -> Duration {
-        self.until(&format!("{ids:?}"), |site| site.sources() == ids)
-    }
-
-    fn ask(&self, args: &[&str]) -> Outcome {
-        Dsengine::new([args, &["--at", &self.page]].concat()).cwd(self.dir.path()).run()
     }
 }
 
@@ -179,7 +103,7 @@ fn a_flip_of_a_configuration_mount_is_taken_within_a_second() {
     }
     symlink("..1", dir.path().join("..data")).unwrap();
     symlink("..data/config.yaml", dir.path().join("config.yaml")).unwrap();
-    let mut site = Site::of(dir, &[]);
+    let mut site = Site::of(dir);
     site.until("frames of a", |site| site.judged("a") > 5);
     symlink("..2", site.dir.path().join("..tmp")).unwrap();
     fs::rename(site.dir.path().join("..tmp"), site.dir.path().join("..data")).unwrap();
@@ -323,7 +247,7 @@ fn a_saved_edit_gives_way_to_a_file_that_was_edited_while_nothing_ran() {
     site.run.signal("INT");
     assert!(site.run.end(LIMIT).is_some());
     site.save(&config(&["a"], "").replace("{ id: a,", "{ id: a, fps: 9,"));
-    let site = Site::of(site.dir, &[]);
+    let site = Site::of(site.dir);
     assert_eq!(site.json("/api/v1/config")["config"]["sources"][0]["fps"], 9.0);
 }
 
@@ -346,7 +270,7 @@ fn a_state_folder_that_cannot_be_made_hinders_saving_only() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), "config.yaml", &config(&["a"], ""));
     write(dir.path(), "state", "a file where the folder should be");
-    let site = Site::of(dir, &[]);
+    let site = Site::of(dir);
     site.ask(&["sources", "set", "a", "fps=7"]).expect(0);
     let out = site.ask(&["sources", "set", "a", "fps=8", "--save"]).expect(1);
     assert!(out.stderr.contains("cannot be saved") && out.stderr.contains("--state"), "{}", out.stderr);
@@ -357,9 +281,8 @@ fn a_state_folder_that_cannot_be_made_hinders_saving_only() {
 fn a_source_of_the_command_line_can_be_joined_and_taken_out() {
     let dir = tempfile::tempdir().unwrap();
     let uri = "scene:street?live=true&pixels=false";
-    let mut run = Dsengine::new(["run", "--source", uri, "--port", "0"]).cwd(dir.path()).start();
-    let page = run.page();
-    let mut site = Site { dir, run, page };
+    let command = Dsengine::new(["run", "--source", uri, "--port", "0"]).cwd(dir.path());
+    let mut site = Site::by(dir, command);
     let first = site.sources();
     site.ask(&["sources", "add", uri, "--id", "b"]).expect(0);
     site.until("both", |site| site.sources().len() == 2);
@@ -420,7 +343,7 @@ fn the_shown_configuration_is_what_acts() {
     write(dir.path(), "old.lua", "function detect(frame) end\n");
     write(dir.path(), "new.lua", "function detect(frame) end -- new\n");
     write(dir.path(), "config.yaml", &config(&["a"], rules));
-    let site = Site::of(dir, &[]);
+    let site = Site::of(dir);
     let show = || site.ask(&["config", "show"]).expect(0).stdout;
     let before = show();
     for (part, shown) in [
@@ -457,7 +380,7 @@ fn an_edit_brings_a_reference_by_a_token_for_everything_only() {
         token("operator", ""),
     );
     write(dir.path(), "config.yaml", &config);
-    let site = Site::of(dir, &[]);
+    let site = Site::of(dir);
     let ask = |token: Option<&str>, args: &[&str]| {
         let command = Dsengine::new([args, &["--at", &site.page]].concat()).cwd(site.dir.path());
         match token {
@@ -514,7 +437,7 @@ fn a_token_that_is_limited_to_sources_lets_them_open_no_other_file() {
     write_trace(dir.path(), 3);
     write(dir.path(), "other.jsonl", "C4n4ry\n");
     write(dir.path(), "config.yaml", &config);
-    let site = Site::of(dir, &[]);
+    let site = Site::of(dir);
     let ask = |token: &str, args: &[&str]| {
         let command = Dsengine::new([args, &["--at", &site.page]].concat()).cwd(site.dir.path());
         command.env("DSENGINE_TOKEN", &format!("{token}-0123456789abcdef")).run()

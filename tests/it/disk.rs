@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use crate::harness::{Dsengine, get, root, sample, skip, soak, write};
-use crate::outbox::{Away, LIMIT, LIVE, dsengine, folder, listed, logged, pending, until};
+use crate::harness::{Dsengine, get, root, sample, skip, soak, until, write};
+use crate::outbox::{Away, LIMIT, LIVE, dsengine, folder, listed, logged, pending};
 use crate::webhooks::Peer;
 
 /// What the double ends a process with.

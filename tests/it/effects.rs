@@ -1,5 +1,5 @@
 //! Each configuration key at two values: the real program is started with both, and the difference is seen from
-//! outside: in frames, files, requests, pages and `/proc`. The table in `src/config/keys.rs` names these tests.
+//! outside: in frames, files, requests, pages and `/proc`. The table in `src/config/keys/` names these tests.
 
 mod alerts;
 mod blackout;

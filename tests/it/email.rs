@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dsengine::alert::{DeliveryError, Handler, NoJournal, Retry};
-use dsengine::config::{AlertFilter, EmailPlan, Encryption, HandlerKind, HandlerPlan, MailLogin, Subject};
+use dsengine::config::{EmailPlan, Encryption, HandlerKind, HandlerPlan, MailLogin, Subject};
 use dsengine::engine::SystemClock;
 use dsengine::handlers;
 use dsengine::types::{Alert, Clock, Level, Raised};
@@ -108,16 +108,7 @@ fn plan(port: u16, to: &[&str]) -> EmailPlan {
 
 fn handler(plan: EmailPlan) -> Arc<dyn Handler> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    handlers::build(
-        &HandlerPlan {
-            name: "mail".into(),
-            kind: HandlerKind::Email(Box::new(plan)),
-            filter: AlertFilter::default(),
-            max_age: None,
-        },
-        &clock,
-    )
-    .unwrap()
+    handlers::build(&HandlerPlan::new("mail", HandlerKind::Email(Box::new(plan))), &clock).unwrap()
 }
 
 fn deliver(handler: &Arc<dyn Handler>, alert: &Alert) -> Result<(), DeliveryError> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use dsengine::alert::chain::{Chain, Novelty, Stage};
 use dsengine::alert::records::{Asked, Explained, Records};
@@ -19,7 +19,7 @@ use dsengine::types::{
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-use crate::harness::{Dsengine, get, write};
+use crate::harness::{Dsengine, get, until, write};
 use crate::watch::Wall;
 
 /// Longest wait for what takes milliseconds.
@@ -105,14 +105,6 @@ fn draft(level: Level) -> Raised {
 
 fn all_day() -> Schedule {
     Schedule { zone: TimeZone::utc(), hours: vec![Hours { days: Weekday::ALL.to_vec(), from: 0, to: 24 * 60 }] }
-}
-
-fn until(what: &str, mut so: impl FnMut() -> bool) {
-    let end = Instant::now() + LIMIT;
-    while !so() {
-        assert!(Instant::now() < end, "waited in vain: {what}");
-        std::thread::park_timeout(Duration::from_millis(5));
-    }
 }
 
 fn last(explained: &Explained) -> &Stage {

@@ -8,27 +8,14 @@ use serde_json::Value;
 
 use crate::effects::{Answer, Receiver};
 use crate::guests;
-use crate::harness::{Dsengine, Outcome, get, sample, write};
-use crate::outbox::until;
+use crate::harness::{Dsengine, Outcome, alarming, get, sample, until, write};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// A folder with a configuration that raises an alert on every frame, whose handler has these keys.
 fn site(source: &str, handler: &str) -> tempfile::TempDir {
-    let dir = tempfile::tempdir().unwrap();
-    write(
-        dir.path(),
-        "rule.lua",
-        "function detect(frame) frame:alert{ rule = 'r', key = frame.seq, message = 'm' } end\n",
-    );
-    let config = format!(
-        "sources: [{{ id: a, uri: '{source}' }}]\ndetection: {{ strategies: [{{ name: rule, module: rule.lua }}] }}\n\
-         monitoring: {{ prometheus: {{ port: 0 }} }}\nlogging: {{ format: text }}\n\
-         alerts: {{ throttle_seconds: 0, burst_threshold: 0, max_alerts_per_minute: 0, min_confidence: 0, \
-         retry_attempts: 1, max_age_seconds: 0, handlers: [{{ name: desk, {handler} }}] }}\n"
-    );
-    write(dir.path(), "config.yaml", &config);
-    dir
+    let alerts = format!("retry_attempts: 1, max_age_seconds: 0, handlers: [{{ name: desk, {handler} }}]");
+    alarming(source, &alerts, "logging: { format: text }")
 }
 
 const BRIEF: &str = "test:pattern=red,size=64x64,frames=3";

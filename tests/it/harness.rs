@@ -314,6 +314,40 @@ pub(crate) fn write(dir: &Path, name: &str, text: &str) -> PathBuf {
     path
 }
 
+/// The shipped street as a scene of so many seconds, with so many frames in each (it has 15).
+pub(crate) fn street(seconds: u64, fps: u64) -> String {
+    let street = std::fs::read_to_string(root().join("scenes/street.yaml")).unwrap();
+    street.replace("duration_s: 20", &format!("duration_s: {seconds}")).replace("fps: 15", &format!("fps: {fps}"))
+}
+
+/// A folder with `config.yaml`, each frame of whose source is an alert; `alerts` are more keys of the alerts, `rest` of
+/// the whole.
+pub(crate) fn alarming(uri: &str, alerts: &str, rest: &str) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    write(
+        dir.path(),
+        "always.lua",
+        "function detect(frame) frame:alert{ rule = 'always', key = tostring(frame.seq), message = 'x' } end",
+    );
+    let config = format!(
+        "sources: [{{ id: cam, uri: '{uri}' }}]\ndetection: {{ strategies: [{{ name: always, module: always.lua }}] }}\n\
+         alerts: {{ min_confidence: 0, throttle_seconds: 0, burst_threshold: 0, max_alerts_per_minute: 0, {alerts} }}\n\
+         monitoring: {{ prometheus: {{ port: 0 }} }}\n{rest}\n"
+    );
+    write(dir.path(), "config.yaml", &config);
+    dir
+}
+
+/// Waits for what takes milliseconds.
+#[track_caller]
+pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(60);
+    while !is_so() {
+        assert!(Instant::now() < end, "waited in vain: {what}");
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+}
+
 /// Writes `scene.yaml`: somebody walks by, for longer than a test takes.
 pub(crate) fn write_scene(dir: &Path, fps: u64) {
     let text = format!(

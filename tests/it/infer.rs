@@ -47,21 +47,7 @@ fn rten() -> Runtime {
 }
 
 fn plan(model: PathBuf, confidence: f32) -> ModelPlan {
-    ModelPlan {
-        name: "test".into(),
-        model,
-        labels: None,
-        confidence,
-        nms: 0.5,
-        max_objects: 300,
-        input_shape: None,
-        output_layers: vec![],
-        layout: None,
-        interval: 1,
-        sources: vec![],
-        precision: None,
-        schedule: None,
-    }
+    ModelPlan { confidence, ..ModelPlan::new("test", model) }
 }
 
 fn yolox(root: &Path, confidence: f32) -> ModelPlan {

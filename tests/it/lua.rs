@@ -8,7 +8,6 @@ use dsengine::config::OnFailure;
 use dsengine::guest::{BreakerState, FaultKind, Grants, GuestContext, Limits, Needs, StateStore, Watchdog};
 use dsengine::lua::{self, LuaStrategy, Script};
 use dsengine::strategy::{Applied, Strategy, Verdict, View, apply};
-use dsengine::telemetry::Meter;
 use dsengine::track::{Tracker, Tracks};
 use dsengine::types::{BBox, Detection, Frame, Level, Picture, Point, Polygon, SourceId, Zone};
 
@@ -37,7 +36,7 @@ pub(crate) fn context(needs: Needs, state: &StateStore) -> GuestContext {
     let grants = Arc::new(Grants { has: needs, ..Grants::default() });
     let watchdog = Watchdog::start().unwrap();
     let cam = Some(SourceId::from("cam"));
-    GuestContext::new("rule", cam, Arc::default(), Limits::lua(), grants, state, Meter::none(), watchdog)
+    GuestContext::new("rule", cam, Limits::lua(), state, watchdog).with_grants(grants)
 }
 
 pub(crate) fn script(text: &str) -> Script {

@@ -7,7 +7,6 @@ use dsengine::alert::{DeliveryError, Handler, Retry};
 use dsengine::guest::http::{Failure, Request, Response, Wire};
 use dsengine::guest::{Grants, GuestContext, Limits, Needs, StateStore, Watchdog};
 use dsengine::lua::{self, LuaHandler, Script};
-use dsengine::telemetry::Meter;
 use dsengine::types::{Alert, AlertId, BBox, Detection, Level, SourceId};
 use serde_json::{Value, json};
 
@@ -83,7 +82,7 @@ impl Bench {
 
 fn context(state: &StateStore) -> GuestContext {
     let watchdog = Watchdog::start().unwrap();
-    GuestContext::new("desk", None, Arc::default(), Limits::lua(), Arc::default(), state, Meter::none(), watchdog)
+    GuestContext::new("desk", None, Limits::lua(), state, watchdog)
 }
 
 fn script(text: &str) -> Script {

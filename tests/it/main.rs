@@ -73,6 +73,7 @@ mod scene;
 mod seams;
 mod signals;
 mod silences;
+mod site;
 mod snapshot;
 mod sources;
 mod state;

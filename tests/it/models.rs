@@ -23,21 +23,7 @@ fn runtimes(test: &str) -> impl Iterator<Item = Runtime> {
 }
 
 fn plan(model: &Path, layout: Option<Layout>) -> ModelPlan {
-    ModelPlan {
-        name: "test".into(),
-        model: model.to_owned(),
-        labels: None,
-        confidence: 0.5,
-        nms: 0.5,
-        max_objects: 300,
-        input_shape: None,
-        output_layers: vec![],
-        layout,
-        interval: 1,
-        sources: vec![],
-        precision: None,
-        schedule: None,
-    }
+    ModelPlan { confidence: 0.5, layout, ..ModelPlan::new("test", model.to_owned()) }
 }
 
 fn grey() -> Picture {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dsengine::alert::Handler;
-use dsengine::config::{self, AlertFilter, Broker, HandlerKind, HandlerPlan, MqttPlan, Plan, Request};
+use dsengine::config::{Broker, HandlerKind, HandlerPlan, MqttPlan};
 use dsengine::engine::SystemClock;
 use dsengine::handlers;
 use dsengine::types::Clock;
@@ -53,25 +53,7 @@ fn plan(port: u16) -> MqttPlan {
 
 fn handler(plan: MqttPlan) -> Arc<dyn Handler> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    handlers::build(
-        &HandlerPlan {
-            name: "mqtt".into(),
-            kind: HandlerKind::Mqtt(Box::new(plan)),
-            filter: AlertFilter::default(),
-            max_age: None,
-        },
-        &clock,
-    )
-    .unwrap()
-}
-
-/// The plan of a text, or what is wrong with it.
-fn load(text: &str) -> Result<Plan, String> {
-    let folder = tempfile::tempdir().unwrap();
-    write(folder.path(), "c.yaml", text);
-    let request =
-        Request { config: Some("c.yaml".into()), working_dir: folder.path().to_owned(), ..Request::default() };
-    config::load(&request).map(|loaded| loaded.plan).map_err(|error| error.to_string())
+    handlers::build(&HandlerPlan::new("mqtt", HandlerKind::Mqtt(Box::new(plan))), &clock).unwrap()
 }
 
 /// A folder with a deployment named `yard` of the source `gate`, whose frames this script judges.

@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use dsengine::alert::{Entry, Journal as _, Settlement};
 use dsengine::engine::SystemClock;
@@ -14,7 +14,7 @@ use dsengine::types::Alert;
 use serde_json::Value;
 
 use crate::alerts::alert;
-use crate::harness::{Dsengine, Outcome, soak, write, write_scene, write_trace};
+use crate::harness::{Dsengine, Outcome, soak, until, write, write_scene, write_trace};
 use crate::webhooks::Peer;
 
 /// Longest wait for what takes milliseconds.
@@ -70,14 +70,6 @@ pub(crate) fn logged(dir: &Path) -> BTreeSet<String> {
     // A kill may cut the last line.
     let alerts = text.lines().filter_map(|line| serde_json::from_str::<Alert>(line).ok());
     alerts.map(|alert| alert.id.to_string()).collect()
-}
-
-pub(crate) fn until(what: &str, mut so: impl FnMut() -> bool) {
-    let end = Instant::now() + LIMIT;
-    while !so() {
-        assert!(Instant::now() < end, "waited in vain: {what}");
-        std::thread::park_timeout(Duration::from_millis(5));
-    }
 }
 
 pub(crate) const LIVE: &str = "scene:scene.yaml?live=true&pixels=false";

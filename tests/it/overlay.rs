@@ -2,23 +2,12 @@
 
 use std::fs;
 
-use dsengine::config::{self, LoadError, Loaded, Overlay, Request, changed_paths};
+use dsengine::config::{Loaded, Overlay, Request, changed_paths};
 use serde_json::{Value, json};
 
-/// A folder with a `c.yaml` in it, and what lies over that.
-struct Site {
-    folder: tempfile::TempDir,
-    request: Request,
-}
+use crate::config::Bench;
 
-impl Site {
-    fn new(text: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("c.yaml"), text).unwrap();
-        let working_dir = folder.path().to_owned();
-        Self { request: Request { config: Some("c.yaml".into()), working_dir, ..Request::default() }, folder }
-    }
-
+impl Bench {
     fn set(mut self, path: &str, value: Value) -> Self {
         self.request.overlay.set(path, Some(value));
         self
@@ -27,23 +16,6 @@ impl Site {
     fn take(mut self, path: &str) -> Self {
         self.request.overlay.set(path, None);
         self
-    }
-
-    fn env(mut self, name: &str, value: &str) -> Self {
-        self.request.env.push((name.into(), value.into()));
-        self
-    }
-
-    fn load(&self) -> Result<Loaded, LoadError> {
-        config::load(&self.request)
-    }
-
-    fn good(&self) -> Loaded {
-        self.load().unwrap_or_else(|error| panic!("{error}"))
-    }
-
-    fn error(&self) -> String {
-        self.load().map(|loaded| loaded.plan).unwrap_err().to_string()
     }
 }
 
@@ -66,8 +38,8 @@ detection:
   strategies: [{name: motion, config: {threshold: 4}}]
 ";
 
-fn yard() -> Site {
-    Site::new(YARD)
+fn yard() -> Bench {
+    Bench::new(YARD)
 }
 
 #[test]
@@ -86,7 +58,7 @@ fn a_scalar_lies_over_the_file_and_under_the_environment() {
 
 #[test]
 fn a_section_is_merged_and_its_twin_goes() {
-    let site = Site::new("monitoring: {prometheus_port: 9000, cpu_affinity: [0]}\n");
+    let site = Bench::new("monitoring: {prometheus_port: 9000, cpu_affinity: [0]}\n");
     let plan = site.set("monitoring", json!({ "prometheus": { "port": 9100 } })).good().plan;
     assert_eq!((plan.admin.port, plan.cpu_affinity.as_slice()), (9100, [0].as_slice()));
 }
@@ -127,11 +99,11 @@ fn a_source_of_the_command_line_is_changed_and_joined_too() {
 #[test]
 fn handlers_come_and_go_by_name_and_console_is_there_unless_a_list_says_otherwise() {
     let hook = json!({ "type": "webhook", "config": { "url": "${env:HOOK}" } });
-    let site = Site::new("name: x\n").set("alerts.handlers[hook]", hook).env("HOOK", "http://127.0.0.1:1/x");
+    let site = Bench::new("name: x\n").set("alerts.handlers[hook]", hook).env("HOOK", "http://127.0.0.1:1/x");
     assert_eq!(handlers(&site.good()), ["console", "hook"]);
     assert_eq!(handlers(&site.take("alerts.handlers[console]").good()), ["hook"]);
-    assert!(handlers(&Site::new("name: x\n").take("alerts.handlers[console]").good()).is_empty());
-    let words = || Site::new("alerts: {handlers: [console, file]}\n");
+    assert!(handlers(&Bench::new("name: x\n").take("alerts.handlers[console]").good()).is_empty());
+    let words = || Bench::new("alerts: {handlers: [console, file]}\n");
     assert_eq!(handlers(&words().set("alerts.handlers[console].enabled", json!(false)).good()), ["file"]);
     assert_eq!(handlers(&words().take("alerts.handlers[file]").good()), ["console"]);
 }
@@ -142,7 +114,7 @@ fn strategies_are_switched_and_configured_by_name() {
     assert_eq!(site.good().plan.strategies[0].config, json!({ "threshold": 6 }));
     let site = yard().set("detection.strategies[motion].enabled", json!(false));
     assert!(site.good().plan.strategies.is_empty());
-    let site = Site::new("sources: [{uri: test}]\n").set("detection.strategies[motion].enabled", json!(false));
+    let site = Bench::new("sources: [{uri: test}]\n").set("detection.strategies[motion].enabled", json!(false));
     assert!(site.good().plan.strategies.is_empty(), "the one that is there by default, too");
 }
 
@@ -235,7 +207,7 @@ profiles:
 
 #[test]
 fn a_profile_lies_between_the_file_and_the_overlay() {
-    let site = Site::new(PROFILES);
+    let site = Bench::new(PROFILES);
     assert_eq!(sources(&site.good()), ["yard", "gate"], "none is selected, nor is its reference followed");
     let site = site.env("DSENGINE_PROFILE", "night").env("NIGHT_LEVEL", "low");
     let plan = site.good().plan;
@@ -247,9 +219,9 @@ fn a_profile_lies_between_the_file_and_the_overlay() {
     let site = site.set("sources[yard].fps", json!(9));
     assert_eq!(site.good().plan.sources[0].fps, Some(9.0));
 
-    let in_file = Site::new(&format!("profile: day\n{PROFILES}")).good();
+    let in_file = Bench::new(&format!("profile: day\n{PROFILES}")).good();
     assert_eq!(in_file.effective["detection"]["confidence_threshold"], json!(0.25));
-    let mut switched = Site::new(PROFILES).set("profile", json!("day"));
+    let mut switched = Bench::new(PROFILES).set("profile", json!("day"));
     assert_eq!(switched.good().effective["detection"]["confidence_threshold"], json!(0.25));
     switched.request.overrides.push(("profile".into(), "night".into()));
     assert!(switched.error().contains("NIGHT_LEVEL is not set"), "a flag beats the overlay");
@@ -258,15 +230,15 @@ fn a_profile_lies_between_the_file_and_the_overlay() {
 #[test]
 fn a_wrong_profile_is_refused_in_its_place_whether_it_applies_or_not() {
     let file = format!("profile: nigth\n{PROFILES}");
-    assert!(Site::new(&file).error().contains("c.yaml:1:10: there is no profile `nigth`\n"));
-    assert!(Site::new(&file).error().contains("did you mean `night`?"));
+    assert!(Bench::new(&file).error().contains("c.yaml:1:10: there is no profile `nigth`\n"));
+    assert!(Bench::new(&file).error().contains("did you mean `night`?"));
     let wrong = PROFILES.replace("confidence_threshold", "confidence_treshold");
-    let error = Site::new(&wrong).error();
+    let error = Bench::new(&wrong).error();
     assert!(error.contains("c.yaml:9:17: unknown key `confidence_treshold` in `profiles.day.detection`"), "{error}");
     let nested = format!("{PROFILES}    profile: night\n");
-    let error = Site::new(&nested).error();
+    let error = Bench::new(&nested).error();
     assert!(error.contains("`profile` cannot be in a profile"), "{error}");
-    let overlaid = Site::new(PROFILES).set("profile", json!("dusk")).error();
+    let overlaid = Bench::new(PROFILES).set("profile", json!("dusk")).error();
     assert!(overlaid.contains("overlay: there is no profile `dusk`"), "{overlaid}");
 }
 
@@ -285,7 +257,7 @@ fn an_edit_of_the_file_takes_the_entries_for_what_it_changed() {
 
 #[test]
 fn the_tree_of_the_files_follows_no_reference_and_names_what_was_read() {
-    let mut site = Site::new("alerts: {handlers: [{name: webhook, config: {url: \"${file:hook}\"}}]}\n");
+    let mut site = Bench::new("alerts: {handlers: [{name: webhook, config: {url: \"${file:hook}\"}}]}\n");
     fs::write(site.folder.path().join("hook"), "http://127.0.0.1:1/hunter2").unwrap();
     fs::write(site.folder.path().join("s.yaml"), "sources: [{uri: test}]\n").unwrap();
     site.request.sources = Some("s.yaml".into());
@@ -304,6 +276,6 @@ fn an_overlay_on_disk_is_the_same_when_it_is_read_again() {
     site.request.overlay.write(&path).unwrap();
     let read = Overlay::read(&path).unwrap();
     assert_eq!(read, site.request.overlay);
-    let again = Site { request: Request { overlay: read, ..site.request.clone() }, folder: site.folder };
+    let again = Bench { request: Request { overlay: read, ..site.request.clone() }, folder: site.folder };
     assert_eq!(sources(&again.good()), ["yard", "source1"]);
 }

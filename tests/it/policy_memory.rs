@@ -1,11 +1,11 @@
 //! The alert policy over a restart of the real program: who stays is not told again, and a clip is judged anew.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::harness::{Dsengine, write, write_scene, write_trace};
+use crate::harness::{Dsengine, until, write, write_scene, write_trace};
 
 /// Longest wait for what takes milliseconds.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -40,14 +40,6 @@ fn count(dir: &Path, rule: &str) -> usize {
     // A kill may cut the last line.
     let alerts = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     alerts.filter(|alert| alert["rule"] == rule).count()
-}
-
-fn until(what: &str, so: impl Fn() -> bool) {
-    let end = Instant::now() + LIMIT;
-    while !so() {
-        assert!(Instant::now() < end, "waited in vain: {what}");
-        std::thread::park_timeout(Duration::from_millis(5));
-    }
 }
 
 #[test]

@@ -1,12 +1,11 @@
 //! Profiles are switched while the engine runs: by the command line and by the API, as one change, over restarts.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
-use crate::harness::{Dsengine, Outcome, Running, get, request, write};
+use crate::harness::{Dsengine, request, write};
+use crate::site::Site;
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -19,57 +18,15 @@ fn source(id: &str) -> String {
 fn config(selected: &str) -> String {
     let [hall, gate, yard] = ["hall", "gate", "yard"].map(source);
     format!(
-        "{selected}sources: [{hall}]\nalerts: {{ handlers: [] }}\nprofiles:\n  home: {{ alerts: {{ enabled: false }} }}\n\
+        "{selected}sources: [{hall}]\nmonitoring: {{ prometheus: {{ port: 0 }} }}\nalerts: {{ handlers: [] }}\n\
+         profiles:\n  home: {{ alerts: {{ enabled: false }} }}\n\
          \x20 away:\n    sources: [{gate}]\n    alerts: {{ throttle_seconds: 7 }}\n  night: {{ sources: [{yard}] }}\n"
     )
 }
 
-/// An engine that runs `config.yaml` of its folder.
-struct Site {
-    dir: TempDir,
-    run: Running,
-    page: String,
-}
-
 impl Site {
-    fn new(config: &str, args: &[&str], variables: &[(&str, &str)]) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        write(dir.path(), "config.yaml", config);
-        Self::of(dir, args, variables)
-    }
-
-    fn of(dir: TempDir, args: &[&str], variables: &[(&str, &str)]) -> Self {
-        let state = dir.path().join("state").display().to_string();
-        let all = [&["run", "--config", "config.yaml", "--port", "0", "--state", &state], args].concat();
-        let command = Dsengine::new(all).cwd(dir.path());
-        let command = variables.iter().fold(command, |command, (name, value)| command.env(name, value));
-        let mut run = command.start();
-        let page = run.page();
-        Self { dir, run, page }
-    }
-
-    /// Ends it and starts it again.
-    fn restart(mut self) -> Self {
-        self.run.signal("INT");
-        assert_eq!(self.run.end(LIMIT).and_then(|status| status.code()), Some(0), "{}", self.run.seen.join("\n"));
-        Self::of(self.dir, &[], &[])
-    }
-
-    fn folder(&self) -> &Path {
-        self.dir.path()
-    }
-
-    fn ask(&self, args: &[&str]) -> Outcome {
-        Dsengine::new([args, &["--at", &self.page]].concat()).cwd(self.folder()).run()
-    }
-
-    fn json(&self, path: &str) -> Value {
-        serde_json::from_str(&get(&self.page, path).1).unwrap()
-    }
-
     fn switch(&self, query: &str, body: &Value) -> (u16, Value) {
-        let (status, body) = request("POST", &self.page, &format!("/api/v1/profile{query}"), &body.to_string());
-        (status, serde_json::from_str(&body).unwrap_or_default())
+        self.post(&format!("/api/v1/profile{query}"), body)
     }
 
     /// The profile that applies, by each page that shows it.
@@ -87,29 +44,11 @@ impl Site {
             assert!(from.elapsed() < LIMIT, "the profile is {profile}, in the status {status}, shown {config}");
         }
     }
-
-    /// Waits until these sources run.
-    #[track_caller]
-    fn until_sources(&mut self, wanted: &[&str]) {
-        let from = Instant::now();
-        loop {
-            let status = self.json("/api/v1/status");
-            let sources = status["sources"].as_array().unwrap().iter();
-            let mut ids: Vec<&str> = sources.map(|source| source["id"].as_str().unwrap()).collect();
-            ids.sort_unstable();
-            if ids == wanted {
-                return;
-            }
-            let ended = self.run.end(Duration::from_millis(10));
-            let said = self.run.seen.join("\n");
-            assert!(ended.is_none() && from.elapsed() < LIMIT, "{ids:?}, not {wanted:?}:\n{said}");
-        }
-    }
 }
 
 #[test]
 fn a_switch_changes_all_that_the_profiles_differ_in_and_outlasts_a_restart() {
-    let mut site = Site::new(&config("profile: home\n"), &[], &[]);
+    let mut site = Site::new(&config("profile: home\n"));
     site.until_sources(&["hall"]);
     let listed = site.ask(&["profile"]).expect(0).stdout;
     assert_eq!(listed, "* home\n  away\n  night\n");
@@ -151,7 +90,7 @@ fn a_switch_changes_all_that_the_profiles_differ_in_and_outlasts_a_restart() {
 
 #[test]
 fn a_switch_that_cannot_be_made_changes_nothing_and_says_why() {
-    let mut site = Site::new(&config("profile: home\n"), &[], &[]);
+    let mut site = Site::new(&config("profile: home\n"));
     site.until_sources(&["hall"]);
     let out = site.ask(&["profile", "awya"]).expect(1);
     let told = ["there is no profile `awya`", "did you mean `away`?"];
@@ -184,7 +123,11 @@ fn a_flag_prevails_over_a_variable_a_switch_and_the_file() {
         (&["--profile", "night"][..], &variable[..], "night", "--profile"),
         (&["--profile", "night"][..], &[][..], "night", "--profile"),
     ] {
-        let site = Site::new(&config("profile: home\n"), args, variables);
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), "config.yaml", &config("profile: home\n"));
+        let command = Site::command(dir.path(), args);
+        let command = variables.iter().fold(command, |command, (name, value)| command.env(name, value));
+        let site = Site::by(dir, command);
         assert_eq!(site.profile(), profile);
         let (status, body) = site.switch("", &json!({ "name": "home" }));
         let told = format!("the profile cannot be switched: {by} sets it");
@@ -203,7 +146,7 @@ fn a_flag_prevails_over_a_variable_a_switch_and_the_file() {
 
 #[test]
 fn a_later_edit_of_the_file_prevails_over_a_switch() {
-    let mut site = Site::new(&config("profile: home\n"), &[], &[]);
+    let mut site = Site::new(&config("profile: home\n"));
     site.until_sources(&["hall"]);
     site.ask(&["profile", "away"]).expect(0);
     site.until_sources(&["gate", "hall"]);
@@ -226,7 +169,7 @@ fn a_profile_applies_by_itself_in_its_hours() {
     let today = dsengine::types::TimeZone::utc().at(u64::try_from(now).unwrap()).weekday;
     let other = dsengine::types::Weekday::ALL[(today as usize + 3) % 7].as_str();
     let config = |hours: &str| config(&format!("profile: home\nprofile_schedule: {hours}\n"));
-    let mut site = Site::new(&config("{ profile: away, days: [mon-sun] }"), &[], &[]);
+    let mut site = Site::new(&config("{ profile: away, days: [mon-sun] }"));
     site.until_sources(&["gate", "hall"]);
     assert_eq!(site.profile(), "away");
     let audit = site.json("/api/v1/audit");
@@ -262,7 +205,7 @@ fn a_profile_applies_by_itself_in_its_hours() {
 fn a_saved_switch_ends_with_the_hours_that_passed_while_nothing_ran() {
     // At every time of day one of the two is due.
     let hours = "[{ profile: away, from: \"00:00\", to: \"12:00\" }, { profile: night, from: \"12:00\" }]";
-    let mut site = Site::new(&config(&format!("profile_schedule: {hours}\n")), &[], &[]);
+    let mut site = Site::new(&config(&format!("profile_schedule: {hours}\n")));
     let by_hours = |site: &Site| ["away", "night"].iter().any(|name| site.profile() == *name);
     let from = Instant::now();
     while !by_hours(&site) {
@@ -304,7 +247,7 @@ fn what_decides_about_profiles_is_in_none() {
 #[test]
 fn an_edit_gives_way_to_a_change_of_the_profile_that_was_switched_to() {
     let text = config("profile: home\n");
-    let mut site = Site::new(&text, &[], &[]);
+    let mut site = Site::new(&text);
     assert_eq!(site.switch("", &json!({ "name": "away" })).0, 200);
     let patch = json!({ "alerts": { "throttle_seconds": 9 } }).to_string();
     let throttle = |site: &Site| site.json("/api/v1/config")["config"]["alerts"]["throttle_seconds"].clone();

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::harness::{Dsengine, Outcome, root, skip, write};
+use crate::harness::{Dsengine, Outcome, root, skip, street, write};
 
 /// A network with nothing but loopback, whose name server writes down what it is asked.
 const SETUP: &str = "set -e; sink=$1; shift; ip link set lo up; echo nameserver 127.0.0.1 >resolv.conf; \
@@ -30,8 +30,7 @@ struct Alone {
 impl Alone {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let scene = fs::read_to_string(root().join("scenes/street.yaml")).unwrap();
-        write(dir.path(), "scene.yaml", &scene.replace("duration_s: 20", "duration_s: 2"));
+        write(dir.path(), "scene.yaml", &street(2, 15));
         write(dir.path(), "c.yaml", CONFIG);
         write(dir.path(), "rule.lua", "function detect(frame) end\n");
         fs::copy(root().join("models/street.onnx"), dir.path().join("street.onnx")).unwrap();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::harness::{Dsengine, Running, get, post, root, sample, write};
+use crate::harness::{Dsengine, Running, get, post, sample, street, write};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -20,12 +20,7 @@ struct Site {
 impl Site {
     fn new(script: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let street = std::fs::read_to_string(root().join("scenes/street.yaml")).unwrap();
-        write(
-            dir.path(),
-            "scene.yaml",
-            &street.replace("duration_s: 20", "duration_s: 3000").replace("fps: 15", "fps: 30"),
-        );
+        write(dir.path(), "scene.yaml", &street(3000, 30));
         write(dir.path(), "rule.lua", script);
         let config = "sources:\n  - { id: left, uri: 'scene:scene.yaml?live=true&pixels=false' }\n\
                       \x20 - { id: right, uri: 'scene:scene.yaml?live=true&pixels=false' }\n\

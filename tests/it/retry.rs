@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::harness::{get, request, write};
-use crate::outbox::{LIMIT, LIVE, dsengine, folder, gives_up_each, listed, logged, posted, until};
+use crate::harness::{get, request, until, write};
+use crate::outbox::{LIMIT, LIVE, dsengine, folder, gives_up_each, listed, logged, posted};
 use crate::webhooks::Peer;
 
 /// A receiver that is gone until it is there again.

@@ -28,8 +28,7 @@ impl Clock for Still {
 fn handler(path: &Path, max_bytes: u64, every: Option<Period>, clock: &Arc<Still>) -> Arc<dyn Handler> {
     let clock: Arc<dyn Clock> = clock.clone();
     let kind = HandlerKind::File { path: path.into(), max_bytes, backups: 1_000, format: FileFormat::Json, every };
-    handlers::build(&HandlerPlan { name: "file".into(), kind, filter: Default::default(), max_age: None }, &clock)
-        .unwrap()
+    handlers::build(&HandlerPlan::new("file", kind), &clock).unwrap()
 }
 
 /// In memory where there is such a folder: each rotation waits for the disk.

@@ -62,26 +62,9 @@ fn tap(capacity: usize) -> (Arc<dyn Sink>, Receiver<Seen>) {
 
 fn plan(id: &str, name: &str, pixels: bool, live: bool) -> SourcePlan {
     let second = Duration::from_secs(1);
-    SourcePlan {
-        id: id.into(),
-        input: Input::Scene { name: name.into(), pixels, seed: None, live },
-        fps: None,
-        every: 1,
-        zones: Arc::new([]),
-        alerts: Default::default(),
-        blackout: Blackout::default(),
-        confidence: None,
-        retry: RetryPlan {
-            max_retries: 0,
-            base: second,
-            cap: second,
-            exponential: true,
-            first_frame: second,
-            gap: second,
-        },
-        realtime: false,
-        repeat: false,
-    }
+    let retry =
+        RetryPlan { max_retries: 0, base: second, cap: second, exponential: true, first_frame: second, gap: second };
+    SourcePlan::new(id, Input::Scene { name: name.into(), pixels, seed: None, live }, retry)
 }
 
 #[derive(Default)]

@@ -11,7 +11,7 @@ use dsengine::guest::{BreakerState, Fault, FaultKind};
 use dsengine::strategy::check::{frames, judge, zones};
 use dsengine::strategy::{self, Motion, Strategy, Verdict, View};
 use dsengine::telemetry::Metrics;
-use dsengine::types::{SourceId, TimeZone};
+use dsengine::types::SourceId;
 use tokio::runtime::Runtime;
 
 use crate::alerts::{alert, check_handler};
@@ -116,21 +116,11 @@ impl Shop {
             false => StrategyKind::Lua(path),
         };
         let plan = StrategyPlan {
-            name: "rule".into(),
-            kind,
-            sources: vec![],
             filters: true,
             config: config.clone(),
-            class: None,
-            limits: LimitPlan::default(),
-            grants: GrantPlan::default(),
             on_failure,
-            shadow_of: None,
-            schedule: None,
-            tags: Vec::new(),
-            timezone: TimeZone::default(),
             persist_state: false,
-            extensions: Arc::default(),
+            ..StrategyPlan::new("rule", kind)
         };
         let version = self.guests().strategy(&plan, bytes, &Arc::default()).unwrap_or_else(|e| panic!("{e}"));
         version.instance(&SourceId::from("cam")).unwrap_or_else(|e| panic!("{e}"))

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::harness::{Dsengine, Running, bar, get, sample, signal, write};
+use crate::harness::{Dsengine, Running, alarming, bar, get, sample, signal, write};
 
 /// Needs the machine for itself: a hundred runs, each of which has to end in time.
 mod perf {
@@ -76,23 +76,6 @@ fn a_second_signal_ends_it_at_once_with_130() {
     run.signal("TERM");
     let status = run.end(bar(Duration::from_secs(5))).expect("the second signal ends it at once");
     assert_eq!(status.code(), Some(130), "{}", run.seen.join("\n"));
-}
-
-/// A folder with a configuration, each frame of whose source is an alert; `rest` are further keys.
-fn alarming(uri: &str, alerts: &str, rest: &str) -> tempfile::TempDir {
-    let dir = tempfile::tempdir().unwrap();
-    write(
-        dir.path(),
-        "always.lua",
-        "function detect(frame) frame:alert{ rule = 'always', key = tostring(frame.seq), message = 'x' } end",
-    );
-    let config = format!(
-        "sources: [{{ id: cam, uri: '{uri}' }}]\ndetection: {{ strategies: [{{ name: always, module: always.lua }}] }}\n\
-         alerts: {{ min_confidence: 0, throttle_seconds: 0, burst_threshold: 0, max_alerts_per_minute: 0, {alerts} }}\nmonitoring: {{ prometheus: {{ port: 0 }} }}\n\
-         {rest}\n"
-    );
-    write(dir.path(), "config.yaml", &config);
-    dir
 }
 
 /// Waits for the end by itself or after a signal; its exit code.

@@ -1,12 +1,12 @@
 //! Silences hold alerts back while the engine runs: by the command line and by the API, over a restart, until they end.
 
-use std::path::Path;
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
-use crate::harness::{Dsengine, Outcome, Running, get, request, root, write};
+use crate::harness::{request, root, write};
+use crate::site::Site;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -15,76 +15,35 @@ const CONFIG: &str = "
 sources: [{ id: gate, uri: 'scene:street?live=true&pixels=false' }]
 detection: { strategies: [{ name: rule, module: rule.lua }] }
 alerts: { handlers: [], burst_threshold: 0, max_alerts_per_minute: 0 }
+monitoring: { prometheus: { port: 0 } }
 ";
 const RULE: &str =
     "function detect(frame)\n  frame:alert{ rule = 'r', key = tostring(frame.seq // 5), message = 'm' }\nend\n";
 
-/// An engine that runs `config.yaml` of its folder.
-struct Site {
-    dir: TempDir,
-    run: Running,
-    page: String,
+fn site() -> Site {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "config.yaml", CONFIG);
+    write(dir.path(), "rule.lua", RULE);
+    Site::of(dir)
 }
 
 impl Site {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        write(dir.path(), "config.yaml", CONFIG);
-        write(dir.path(), "rule.lua", RULE);
-        Self::of(dir)
-    }
-
-    fn of(dir: TempDir) -> Self {
-        let state = dir.path().join("state").display().to_string();
-        let args = ["run", "--config", "config.yaml", "--port", "0", "--state", &state];
-        let mut run = Dsengine::new(args).cwd(dir.path()).start();
-        let page = run.page();
-        Self { dir, run, page }
-    }
-
-    /// Ends it and starts it again.
-    fn restart(mut self) -> Self {
-        self.run.signal("INT");
-        assert_eq!(self.run.end(LIMIT).and_then(|status| status.code()), Some(0), "{}", self.run.seen.join("\n"));
-        Self::of(self.dir)
-    }
-
-    fn folder(&self) -> &Path {
-        self.dir.path()
-    }
-
-    fn ask(&self, args: &[&str]) -> Outcome {
-        Dsengine::new([args, &["--at", &self.page]].concat()).cwd(self.folder()).run()
-    }
-
-    fn json(&self, path: &str) -> Value {
-        serde_json::from_str(&get(&self.page, path).1).unwrap()
-    }
-
-    fn post(&self, body: &Value) -> (u16, Value) {
-        let (status, body) = request("POST", &self.page, "/api/v1/silences", &body.to_string());
-        (status, serde_json::from_str(&body).unwrap_or_default())
-    }
-
     /// Waits until the counts of alerts are so; returns how many are accepted then.
     #[track_caller]
-    fn until(&mut self, what: &str, is_so: impl Fn(&Value) -> bool) -> u64 {
-        let from = Instant::now();
-        loop {
-            let alerts = self.json("/api/v1/status")["alerts"].clone();
-            if is_so(&alerts) {
-                return alerts["accepted"].as_u64().unwrap();
-            }
-            let ended = self.run.end(Duration::from_millis(10));
-            let said = || self.run.seen.join("\n");
-            assert!(ended.is_none() && from.elapsed() < LIMIT, "never {what}: {alerts}\n{}", said());
-        }
+    fn until_alerts(&mut self, what: &str, is_so: impl Fn(&Value) -> bool) -> u64 {
+        let seen = Cell::new(0);
+        self.until(what, |site| {
+            let alerts = site.json("/api/v1/status")["alerts"].clone();
+            seen.set(alerts["accepted"].as_u64().unwrap());
+            is_so(&alerts)
+        });
+        seen.get()
     }
 
     /// Waits until so many alerts are held back and nothing is under way; returns how many are accepted then.
     #[track_caller]
     fn until_suppressed(&mut self, count: u64) -> u64 {
-        self.until("held back", |alerts| alerts["suppressed"].as_u64() >= Some(count) && alerts["pending"] == 0)
+        self.until_alerts("held back", |alerts| alerts["suppressed"].as_u64() >= Some(count) && alerts["pending"] == 0)
     }
 }
 
@@ -105,8 +64,8 @@ fn of_readme() -> Vec<String> {
 
 #[test]
 fn a_silence_holds_back_what_it_matches_over_a_restart_until_it_is_ended() {
-    let mut site = Site::new();
-    site.until("an alert", |alerts| alerts["accepted"].as_u64() > Some(1));
+    let mut site = site();
+    site.until_alerts("an alert", |alerts| alerts["accepted"].as_u64() > Some(1));
     // Of another source.
     site.ask(&["silence", "add", "--for", "1h", "source=\"yard\""]).expect(0);
     let command = of_readme();
@@ -142,11 +101,11 @@ fn a_silence_holds_back_what_it_matches_over_a_restart_until_it_is_ended() {
     assert_eq!(site.until_suppressed(20), 0, "it lasts over the restart");
     let ended = site.ask(&["silence", "end", id]).expect(0).stdout;
     assert!(ended.starts_with(&format!("{id}  ended 2")), "{ended}");
-    site.until("told again", |alerts| alerts["accepted"].as_u64() > Some(1));
+    site.until_alerts("told again", |alerts| alerts["accepted"].as_u64() > Some(1));
     assert_eq!(site.json("/api/v1/silences").as_array().map(Vec::len), Some(1));
     assert_eq!(site.json("/api/v1/silences?all=true").as_array().map(Vec::len), Some(2));
     let mut site = site.restart();
-    site.until("told after the next restart", |alerts| alerts["accepted"].as_u64() > Some(1));
+    site.until_alerts("told after the next restart", |alerts| alerts["accepted"].as_u64() > Some(1));
     let all = site.ask(&["silence", "list", "--all", "--json"]).expect(0).json();
     let mine = all.as_array().unwrap().iter().find(|silence| silence["id"] == id).cloned().unwrap_or_default();
     assert_eq!((&mine["state"], &mine["comment"]), (&json!("ended"), &json!("the gate is painted")));
@@ -154,8 +113,8 @@ fn a_silence_holds_back_what_it_matches_over_a_restart_until_it_is_ended() {
 
 #[test]
 fn a_silence_of_what_the_engine_does_not_have_is_created_with_a_warning() {
-    let mut site = Site::new();
-    site.until("an alert", |alerts| alerts["accepted"].as_u64() > Some(0));
+    let mut site = site();
+    site.until_alerts("an alert", |alerts| alerts["accepted"].as_u64() > Some(0));
     let add = |matcher: &str| site.ask(&["silence", "add", "--for", "1h", matcher]).expect(0);
     for (matcher, warning) in [
         ("source=\"gaet\"", "warning: there is no source `gaet` now; did you mean `gate`?\n"),
@@ -171,7 +130,7 @@ fn a_silence_of_what_the_engine_does_not_have_is_created_with_a_warning() {
         assert_eq!(out.stderr, warning, "{matcher}");
         assert!(out.stdout.contains("active until"), "it may be for later: {}", out.stdout);
     }
-    let (status, created) = site.post(&json!({ "matchers": ["source=gaet"], "duration": "1h" }));
+    let (status, created) = site.post("/api/v1/silences", &json!({ "matchers": ["source=gaet"], "duration": "1h" }));
     assert_eq!(status, 201, "{created}");
     assert_eq!(created["warnings"], json!(["there is no source `gaet` now; did you mean `gate`?"]));
     assert_eq!(created["state"], "active", "{created}");
@@ -179,7 +138,7 @@ fn a_silence_of_what_the_engine_does_not_have_is_created_with_a_warning() {
 
 #[test]
 fn a_wrong_silence_is_refused_by_the_name_of_its_matcher() {
-    let site = Site::new();
+    let site = site();
     let wrong = site.ask(&["silence", "add", "--for", "2h", "soruce=\"gate\""]).expect(1).stderr;
     assert!(wrong.contains("the matcher `soruce=\"gate\"` names no field: `soruce`"), "{wrong}");
     assert!(wrong.contains("hint: the fields are source, rule, level, key, label, zone"), "{wrong}");
@@ -195,7 +154,7 @@ fn a_wrong_silence_is_refused_by_the_name_of_its_matcher() {
         (json!({ "matchers": ["source=gate"], "duration": "2h", "starts_at": "2020-01-01T00:00:00+02:00" }), 422),
         (json!({ "matchers": ["source!=gate", "level=~\"low|medium\""], "duration": "1day" }), 201),
     ] {
-        let (got, answer) = site.post(&body);
+        let (got, answer) = site.post("/api/v1/silences", &body);
         assert_eq!(got, status, "{body}: {answer}");
     }
     assert_eq!(site.json("/api/v1/silences").as_array().map(Vec::len), Some(1), "what is refused changes nothing");

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use dsengine::backend::{Backend, SourceEvent, SourceState};
 use dsengine::config::{Camera as Address, Input, RetryPlan, SourcePlan};
 use dsengine::gst::{GstBackend, Mp4Writer};
-use dsengine::types::{Blackout, Clock, Colorimetry, Matrix, Picture, Range};
+use dsengine::types::{Clock, Colorimetry, Matrix, Picture, Range};
 use gstreamer::prelude::*;
 use gstreamer_video::prelude::*;
 
@@ -18,26 +18,15 @@ use crate::harness::{ClosedPort, bar};
 use crate::recorder::{Machine, Recorder, Story};
 
 fn plan(id: &str, input: Input) -> SourcePlan {
-    SourcePlan {
-        id: id.into(),
-        input,
-        fps: None,
-        every: 1,
-        zones: Arc::new([]),
-        alerts: Default::default(),
-        blackout: Blackout::default(),
-        confidence: None,
-        retry: RetryPlan {
-            max_retries: 3,
-            base: Duration::from_millis(500),
-            cap: Duration::from_secs(10),
-            exponential: true,
-            first_frame: Duration::from_secs(8),
-            gap: Duration::from_secs(3),
-        },
-        realtime: false,
-        repeat: false,
-    }
+    let retry = RetryPlan {
+        max_retries: 3,
+        base: Duration::from_millis(500),
+        cap: Duration::from_secs(10),
+        exponential: true,
+        first_frame: Duration::from_secs(8),
+        gap: Duration::from_secs(3),
+    };
+    SourcePlan::new(id, input, retry)
 }
 
 /// A camera at an address.

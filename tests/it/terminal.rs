@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::harness::{Dsengine, root, write};
+use crate::harness::{Dsengine, street, write};
 
 /// A second, forged line, a cleared screen, a bell, a line begun anew, an order to write from right to left.
 const HOSTILE: &str = r"x\n2026-01-01T00:00:00.000Z CRITICAL gate forged: run\27[2J\7\r\u{202e}";
@@ -32,8 +32,7 @@ fn what_guests_write_neither_forges_a_line_nor_steers_the_terminal() {
         ),
     );
     write(dir.path(), "desk.lua", &format!("function handle_alert(alert) return 'retry', \"{HOSTILE}\" end\n"));
-    let street = std::fs::read_to_string(root().join("scenes/street.yaml")).unwrap();
-    write(dir.path(), "scene.yaml", &street.replace("duration_s: 20", "duration_s: 3000"));
+    write(dir.path(), "scene.yaml", &street(3000, 15));
     write(
         dir.path(),
         "config.yaml",

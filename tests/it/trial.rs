@@ -6,7 +6,7 @@ use std::time::Duration;
 use dsengine::config::{self, Plan, Request};
 use dsengine::engine::Engine;
 
-use crate::harness::{Dsengine, Outcome, get, root, write};
+use crate::harness::{Dsengine, Outcome, get, root, street, write};
 
 const LIMIT: Duration = Duration::from_secs(30);
 /// Detections of a scene: its labels are person, bicycle and car.
@@ -21,8 +21,7 @@ const BOTH: &str = "sources: [{ id: yard, uri: 'scene:short.yaml?pixels=false' }
 /// A folder with a configuration: its sources, and rules as (file, text), the first first.
 fn site(sources: &str, strategies: &str, rules: &[(&str, &str)]) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
-    let street = std::fs::read_to_string(root().join("scenes/street.yaml")).unwrap();
-    write(dir.path(), "short.yaml", &street.replace("duration_s: 20", "duration_s: 1"));
+    write(dir.path(), "short.yaml", &street(1, 15));
     let listed = rules.iter().map(|(file, _)| format!("{{ name: {}, module: {file} }}", file.replace('.', "_")));
     let listed: Vec<String> = strategies.split_terminator('\n').map(str::to_owned).chain(listed).collect();
     rules.iter().for_each(|(file, text)| drop(write(dir.path(), file, text)));

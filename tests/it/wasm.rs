@@ -10,7 +10,6 @@ use dsengine::alert::{Handler as _, Retry};
 use dsengine::guest::http::{Failure, Request, Response, Wire};
 use dsengine::guest::{BreakerState, Grants, GuestContext, GuestKind, Limits, StateStore, Watchdog};
 use dsengine::strategy::{Fault, FaultKind, Guarded, OnFailure, Strategy, Verdict, View, apply};
-use dsengine::telemetry::Meter;
 use dsengine::track::{Tracker, Tracks};
 use dsengine::types::{Alert, AlertId, BBox, Detection, Frame, Level, Picture, Point, Polygon, SourceId, Zone};
 use dsengine::wasm::{Host, Program, WasmGuest};
@@ -46,17 +45,8 @@ impl Bench {
         let (config, grants) = (Arc::new(self.config.clone()), Arc::new(self.grants.clone()));
         let source = source.map(SourceId::from);
         let watchdog = Arc::clone(&self.watchdog);
-        let context = GuestContext::new(
-            "rule",
-            source,
-            config,
-            self.limits.clone(),
-            grants,
-            &self.store,
-            Meter::none(),
-            watchdog,
-        );
-        context.with_zones(&zones())
+        let context = GuestContext::new("rule", source, self.limits.clone(), &self.store, watchdog);
+        context.with_config(config).with_grants(grants).with_zones(&zones())
     }
 
     fn program(&self, bytes: &[u8]) -> Program {

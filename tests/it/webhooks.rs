@@ -289,11 +289,7 @@ fn a_file_of_authorities_that_holds_none_is_an_error_at_the_start() {
     let of = |file: &Path| {
         let plan = WebhookPlan { ca_file: Some(file.to_owned()), ..WebhookPlan::to("https://h/") };
         let kind = HandlerKind::Webhook(Box::new(plan));
-        let built = handlers::build(
-            &HandlerPlan { name: "hook".into(), kind, filter: Default::default(), max_age: None },
-            &clock,
-        );
-        built.err().map(|error| error.to_string())
+        handlers::build(&HandlerPlan::new("hook", kind), &clock).err().map(|error| error.to_string())
     };
     assert_eq!(of(&certificates("ca.pem")), None);
     write(dir.path(), "empty.pem", "nothing here\n");

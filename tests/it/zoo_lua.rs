@@ -5,7 +5,6 @@ use std::sync::Arc;
 use dsengine::guest::{FaultKind, Grants, GuestContext, Limits, Needs, StateStore, Watchdog};
 use dsengine::lua::{self, Script};
 use dsengine::strategy::Strategy;
-use dsengine::telemetry::Meter;
 use dsengine::types::SourceId;
 
 use crate::lua::{camera, camera_of, cpu_ms, person, script, script_of};
@@ -291,16 +290,7 @@ fn there_is_no_way_to_another_plugins_state_to_files_or_to_the_network() {
     let of = |plugin: &str, source: &str| {
         let grants = Arc::new(Grants { has: Needs { shared_state: true, ..Needs::default() }, ..Grants::default() });
         let source = Some(SourceId::from(source));
-        GuestContext::new(
-            plugin,
-            source,
-            Arc::default(),
-            Limits::lua(),
-            grants,
-            &store,
-            Meter::none(),
-            Arc::clone(&watchdog),
-        )
+        GuestContext::new(plugin, source, Limits::lua(), &store, Arc::clone(&watchdog)).with_grants(grants)
     };
     let text = "function detect(f) f:alert{ rule = 'r', message = tostring(state.get('k')) .. tostring(shared.get('k')) .. #state.keys() } state.set('k', 1) shared.set('k', 2) end";
     let says = |plugin: &str, source: &str| camera_of(script_of(of(plugin, source), text)).says(vec![]);

@@ -70,7 +70,11 @@ pub(in crate::admin) async fn events(
 ) -> Result<Response, ApiError> {
     wanted.check()?;
     let (client, response) = Client::open(app, caller, CLIENT_EVENTS_MAX)?;
-    let listener = client.app.board.events().listen(wanted.wants("detections") && wanted.limit != Some(0));
+    let events = client.app.board.events();
+    let listener = match wanted.wants("detections") && wanted.limit != Some(0) {
+        true => events.listen_to_frames(),
+        false => events.listen(),
+    };
     tokio::spawn(Stream { client, wanted }.serve(listener));
     Ok(response)
 }

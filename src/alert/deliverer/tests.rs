@@ -9,9 +9,10 @@ use super::super::check::alert;
 use super::super::command::CommandQueue;
 use super::super::{Acceptance, BoxFuture, Pictures};
 use super::*;
+use crate::alert::policy::tests::plan;
 use crate::config::AlertPlan;
 use crate::telemetry::Metrics;
-use crate::types::{Level, TestClock};
+use crate::types::TestClock;
 
 /// Wall time that no test reaches.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -58,24 +59,11 @@ impl Clock for Replacing {
 fn deliverer(retry: Retry) -> (Deliverer, Arc<Replacing>, Arc<AtomicUsize>) {
     let name: Arc<str> = "hook".into();
     let plan = AlertPlan {
-        enabled: true,
-        throttle: Duration::ZERO,
-        burst_threshold: 0,
-        burst_window: Duration::from_secs(10),
-        max_per_minute: 0,
-        max_critical_per_minute: 0,
-        repeat: Duration::ZERO,
-        min_confidence: 0.0,
-        default_level: Level::Medium,
         attempts: 5,
         retry_delay: Duration::from_secs(3_600),
         max_retry_delay: Duration::from_secs(3_600),
-        max_age: Duration::from_secs(86_400),
-        when_full: crate::config::WhenFull::default(),
         outbox_max: 100,
-        quiet_hours: Vec::new(),
-        rules: std::collections::BTreeMap::new(),
-        source_max_per_minute: None,
+        ..plan()
     };
     let metrics = Metrics::new(Arc::new(TestClock::default()));
     let commands = CommandQueue::new(metrics.clone(), Pictures::default()).of(&name);

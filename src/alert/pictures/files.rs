@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
-use crate::types::AlertId;
+use crate::types::{AlertId, rfc3339};
 
 /// Bytes that no picture reaches.
 pub(super) const LARGEST: usize = 32 << 20;
@@ -42,14 +42,12 @@ impl Files {
     fn path(&self, id: &AlertId, which: Which) -> Option<PathBuf> {
         // One that was read from a journal may be any text.
         let id = AlertId::parse(id.as_str())?;
-        // Milliseconds of 48 bits end in the year 10889; no calendar here does.
-        let seconds = (id.unix_ns() / 1_000_000_000).min(253_402_300_799);
-        let day = humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds)).to_string();
+        let time = rfc3339(id.unix_ns() / 1_000_000);
         let kind = match which {
             Which::Annotated => "jpg",
             Which::Clean => "clean.jpg",
         };
-        Some(self.folder.join(&day[..10]).join(format!("{id}.{kind}")))
+        Some(self.folder.join(&time[..10]).join(format!("{id}.{kind}")))
     }
 
     /// Writes a picture beside its place and moves it there.

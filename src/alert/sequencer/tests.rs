@@ -30,6 +30,15 @@ fn is_sent(ruling: &Ruling, alert: &Arc<Alert>) -> bool {
     matches!(ruling, Ruling::Send(sent) if Arc::ptr_eq(sent, alert))
 }
 
+/// Whether an alert that the camera raises now is sent.
+fn is_sent_at(sequencer: &mut Sequencer, camera: u64, second: u64) -> bool {
+    let alert = alert("camera", second, 0, Level::Medium);
+    let mut rulings = Vec::new();
+    sequencer.judged(&"camera".into(), camera, times(second * SECOND), &mut rulings);
+    sequencer.offer(Some(camera), alert.clone(), times(second * SECOND), &mut rulings);
+    rulings.iter().any(|ruling| is_sent(ruling, &alert))
+}
+
 /// The alerts that were sent, digests included, critical ones excluded: they take a place in the window.
 fn placed(rulings: &[Ruling]) -> Vec<(u64, SourceId)> {
     let placed = rulings.iter().filter_map(|ruling| match ruling {
@@ -363,13 +372,7 @@ fn after_a_merge_time_goes_on_with_the_clock_and_the_last_minutes_alerts_keep_th
     sequencer.leave(&"clip".into(), clip, SECOND, &mut rulings);
     assert_eq!(rulings.iter().filter(|ruling| matches!(ruling, Ruling::Send(_))).count(), 2);
     let camera = sequencer.join(&"camera".into(), Order::Arrival, 2 * SECOND, &mut rulings);
-    let mut is_sent_at = |second: u64| {
-        let alert = alert("camera", second, 0, Level::Medium);
-        let mut rulings = Vec::new();
-        sequencer.judged(&"camera".into(), camera, times(second * SECOND), &mut rulings);
-        sequencer.offer(Some(camera), alert.clone(), times(second * SECOND), &mut rulings);
-        rulings.iter().any(|ruling| is_sent(ruling, &alert))
-    };
+    let mut is_sent_at = |second| is_sent_at(&mut sequencer, camera, second);
     assert!(!is_sent_at(10), "both were sent within the last minute");
     assert!(is_sent_at(45), "a minute after the first");
 }
@@ -381,13 +384,7 @@ fn what_an_earlier_process_sent_takes_its_places_for_the_rest_of_its_minute() {
     let camera = sequencer.join(&"camera".into(), Order::Arrival, SECOND, &mut rulings);
     let sent = [50, 30, 70].map(|age| (age * SECOND, SourceId::from("camera")));
     sequencer.restore_sent(sent.into(), SECOND);
-    let mut is_sent_at = |second: u64| {
-        let alert = alert("camera", second, 0, Level::Medium);
-        let mut rulings = Vec::new();
-        sequencer.judged(&"camera".into(), camera, times(second * SECOND), &mut rulings);
-        sequencer.offer(Some(camera), alert.clone(), times(second * SECOND), &mut rulings);
-        rulings.iter().any(|ruling| is_sent(ruling, &alert))
-    };
+    let mut is_sent_at = |second| is_sent_at(&mut sequencer, camera, second);
     assert!(!is_sent_at(2), "both places are taken");
     // At 11 s one has left the minute, and the digest of the one above is ready at 12 s.
     assert!(is_sent_at(11));

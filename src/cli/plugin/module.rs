@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use dsengine::config::{GrantPlan, HandlerKind, LimitPlan, ModulePlan, OnFailure, Plan, StrategyKind, StrategyPlan};
+use dsengine::config::{GrantPlan, HandlerKind, LimitPlan, ModulePlan, Plan, StrategyKind, StrategyPlan};
 use dsengine::engine::{Guests, SystemClock};
 use dsengine::error::{Code, Error};
 use dsengine::guest::http::{Failure, Request, Response, Wire};
@@ -124,26 +124,15 @@ impl Module {
         let class = sample.and_then(|s| s.class.clone());
         let limits = LimitPlan::default();
         match self.kind {
-            GuestKind::Strategy => Role::Strategy(Box::new(StrategyPlan {
-                name: self.name(),
-                kind: match self.language {
+            GuestKind::Strategy => {
+                let kind = match self.language {
                     Language::Lua => StrategyKind::Lua(self.path.clone()),
                     Language::Wasm => StrategyKind::Wasm(self.path.clone()),
-                },
-                sources: Vec::new(),
-                filters: true,
-                config,
-                class,
-                limits,
-                grants,
-                on_failure: OnFailure::Pass,
-                shadow_of: None,
-                schedule: None,
-                tags: Vec::new(),
-                timezone: Default::default(),
-                persist_state: false,
-                extensions: Default::default(),
-            })),
+                };
+                let new = StrategyPlan::new(self.name(), kind);
+                let plan = StrategyPlan { filters: true, config, class, limits, grants, persist_state: false, ..new };
+                Role::Strategy(Box::new(plan))
+            }
             GuestKind::Handler => {
                 let (path, extensions) = (self.path.clone(), Default::default());
                 let module = ModulePlan { path, class, config, limits, grants, persist_state: false, extensions };

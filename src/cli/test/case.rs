@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
 
 use dsengine::backend::trace::{Reader, Record, Seen};
 use dsengine::config::GrantPlan;
 use dsengine::error::{Code, Error};
 use dsengine::guest::{Limits, Needs};
-use dsengine::types::{Alert, AlertId, Detection, Frame, Point, Polygon, SourceId, TimeZone, Zone};
+use dsengine::types::{Alert, AlertId, Detection, Frame, Point, Polygon, SourceId, TimeZone, Zone, since_epoch};
 
 use super::script::{AlertSpec, FileOr, Granted, Script, SeenSpec};
 
@@ -127,8 +126,7 @@ impl Case {
     /// When frame time 0 of its written frames is captured.
     fn start_unix_ns(&self) -> Result<u64, Error> {
         let Some(text) = &self.script.start else { return Ok(0) };
-        let time = humantime::parse_rfc3339(text).ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-        time.and_then(|time| u64::try_from(time.as_nanos()).ok()).ok_or_else(|| {
+        since_epoch(text).and_then(|time| u64::try_from(time.as_nanos()).ok()).ok_or_else(|| {
             Error::new(Code::Config, format!("{}: `start: {text}` is no time", self.shown()))
                 .hint("write it as 2026-11-28T22:00:00Z")
         })

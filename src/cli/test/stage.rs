@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use dsengine::config::{ModulePlan, OnFailure, StrategyKind, StrategyPlan};
+use dsengine::config::{ModulePlan, StrategyKind, StrategyPlan};
 use dsengine::engine::{Guests, SystemClock};
 use dsengine::error::{Code, Error};
 use dsengine::guest::http::Wire;
@@ -44,21 +44,13 @@ pub(super) fn strategy(plugin: &Plugin, case: &Case) -> StrategyPlan {
         _ => StrategyKind::Lua(entry),
     };
     StrategyPlan {
-        name: plugin.manifest.name.clone(),
-        kind,
-        sources: Vec::new(),
         filters: true,
         config: case.script.config.clone(),
         class: case.script.class.clone(),
         limits: case.script.limits.clone(),
         grants: case.grants(&plugin.manifest.needs),
-        on_failure: OnFailure::Pass,
-        shadow_of: None,
-        schedule: None,
-        tags: Vec::new(),
-        timezone: Default::default(),
         persist_state: false,
-        extensions: Default::default(),
+        ..StrategyPlan::new(&plugin.manifest.name, kind)
     }
 }
 

@@ -121,7 +121,7 @@ pub(super) fn plan(config: Config, hash: String, site: &mut Site<'_>) -> Plan {
     let timezone = hours::zone(timezone.as_deref(), site);
     site.timezone = timezone.clone();
     let (zones, replaced) = (zones_of(&zones, "zones", site), site.idle.len());
-    let sources = sources::build(sources, fps, &zones, &timezone, &recovery, limit, site);
+    let sources = sources::build(sources, fps, &zones, &recovery, limit, site);
     let all: Vec<&SourcePlan> = sources.iter().collect();
     let admin = admin::build(&monitoring, &all, site);
     let health = health::build(&monitoring, alerts.source_lost_seconds, site);

@@ -3,14 +3,12 @@
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
-use serde_json::Value;
-
 use super::modules::{Language, language};
 use super::{Site, known_sources};
-use crate::config::plan::{GrantPlan, LimitPlan, OnFailure, SourcePlan, StrategyKind, StrategyPlan};
+use crate::config::plan::{SourcePlan, StrategyKind, StrategyPlan};
 use crate::config::schema::Plugins;
 use crate::config::warning::{Severity, Warning};
-use crate::types::{SourceId, TimeZone};
+use crate::types::SourceId;
 
 /// Maximum number of plugins in the folder.
 const PLUGINS_MAX: usize = 256;
@@ -147,21 +145,5 @@ fn strategy(name: String, module: PathBuf, sources: &[SourceId]) -> Option<Strat
         Language::Lua => StrategyKind::Lua(module),
         Language::Wasm => StrategyKind::Wasm(module),
     };
-    Some(StrategyPlan {
-        name,
-        kind,
-        sources: sources.to_vec(),
-        filters: false,
-        config: Value::Object(serde_json::Map::new()),
-        class: None,
-        limits: LimitPlan::default(),
-        grants: GrantPlan::default(),
-        on_failure: OnFailure::default(),
-        shadow_of: None,
-        schedule: None,
-        tags: Vec::new(),
-        timezone: TimeZone::default(),
-        persist_state: true,
-        extensions: Default::default(),
-    })
+    Some(StrategyPlan { sources: sources.to_vec(), ..StrategyPlan::new(name, kind) })
 }

@@ -8,17 +8,17 @@ use crate::config::kinds::sources as kinds;
 use crate::config::plan::{ENGINE_SOURCE, SourcePlan};
 use crate::config::schema::{Recovery, SourceEntry, SourceType};
 use crate::config::source_uri::{self, Parsed};
-use crate::types::{SourceId, TimeZone, Zone, count_are, one_line};
+use crate::types::{SourceId, Zone, count_are, one_line};
 
 pub(super) fn build(
     entries: Vec<SourceEntry>,
     fps: Option<f64>,
     zones: &[Zone],
-    timezone: &TimeZone,
     recovery: &Recovery,
     limit: usize,
     site: &mut Site<'_>,
 ) -> Vec<SourcePlan> {
+    let timezone = site.timezone.clone();
     let mut out: Vec<SourcePlan> = Vec::new();
     let mut ids: Vec<String> = Vec::new();
     for (index, entry) in entries.into_iter().enumerate() {
@@ -45,7 +45,7 @@ pub(super) fn build(
         }
         ids.push(id.clone());
         let own = zones_of(&entry.zones, &format!("{path}.zones"), site);
-        let alerts = overrides::source(entry.alerts, &format!("{path}.alerts"), timezone, site);
+        let alerts = overrides::source(entry.alerts, &format!("{path}.alerts"), &timezone, site);
         let blackout = blackout::build(&entry.blackout, &format!("{path}.blackout"), site);
         if let Parsed::Input { input, .. } = &parsed {
             site.inputs.insert(SourceId::from(id.as_str()), input.clone());

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::camera::{HostPort, User, host_port};
+use super::camera::{HostPort, User, host_port, peer};
 
 /// Advice for an address that cannot be read.
 const FORM: &str = "write mqtt://[user:password@]host[:port], or mqtts:// with TLS; the topics are `topic_prefix`";
@@ -60,10 +60,7 @@ impl Broker {
 
     /// `host:port`, for display.
     pub fn peer(&self) -> String {
-        match self.host.contains(':') {
-            true => format!("[{}]:{}", self.host, self.port),
-            false => format!("{}:{}", self.host, self.port),
-        }
+        peer(&self.host, self.port)
     }
 }
 

@@ -117,10 +117,7 @@ impl Camera {
 
     /// `host:port`, for display.
     pub fn peer(&self) -> String {
-        match self.host.contains(':') {
-            true => format!("[{}]:{}", self.host, self.port),
-            false => format!("{}:{}", self.host, self.port),
-        }
+        peer(&self.host, self.port)
     }
 }
 
@@ -159,6 +156,14 @@ pub(super) struct HostPort {
     pub(super) host: String,
     /// The port, if there is one.
     pub(super) port: Option<u16>,
+}
+
+/// `host:port`, for display.
+pub(super) fn peer(host: &str, port: u16) -> String {
+    match host.contains(':') {
+        true => format!("[{host}]:{port}"),
+        false => format!("{host}:{port}"),
+    }
 }
 
 /// The host and port at the start of `text`, up to its path.

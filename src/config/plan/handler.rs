@@ -21,6 +21,13 @@ pub struct HandlerPlan {
     pub max_age: Option<Duration>,
 }
 
+impl HandlerPlan {
+    /// A handler that gets every alert, and tries it as long as the policy says.
+    pub fn new(name: impl Into<Arc<str>>, kind: HandlerKind) -> Self {
+        Self { name: name.into(), kind, filter: AlertFilter::default(), max_age: None }
+    }
+}
+
 /// The kind of a handler.
 #[derive(Debug, Clone, PartialEq)]
 pub enum HandlerKind {

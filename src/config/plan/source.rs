@@ -35,6 +35,25 @@ pub struct SourcePlan {
     pub repeat: bool,
 }
 
+impl SourcePlan {
+    /// A source whose every frame is analysed, as fast as it comes.
+    pub fn new(id: impl Into<SourceId>, input: Input, retry: RetryPlan) -> Self {
+        Self {
+            id: id.into(),
+            input,
+            fps: None,
+            every: 1,
+            zones: Arc::new([]),
+            blackout: Blackout::default(),
+            confidence: None,
+            alerts: SourceAlerts::default(),
+            retry,
+            realtime: false,
+            repeat: false,
+        }
+    }
+}
+
 /// A source's input.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Input {

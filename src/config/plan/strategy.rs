@@ -37,6 +37,27 @@ pub struct ModelPlan {
     pub schedule: Option<Schedule>,
 }
 
+impl ModelPlan {
+    /// A model on every frame of all sources, with the usual thresholds and what its own file says of its outputs.
+    pub fn new(name: impl Into<String>, model: PathBuf) -> Self {
+        Self {
+            name: name.into(),
+            model,
+            labels: None,
+            confidence: 0.25,
+            nms: 0.5,
+            max_objects: 300,
+            input_shape: None,
+            output_layers: Vec::new(),
+            layout: None,
+            interval: 1,
+            sources: Vec::new(),
+            precision: None,
+            schedule: None,
+        }
+    }
+}
+
 /// A strategy on the lane.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StrategyPlan {
@@ -70,6 +91,29 @@ pub struct StrategyPlan {
     pub persist_state: bool,
     /// The configuration's `extensions`, for scripts.
     pub extensions: Arc<serde_json::Value>,
+}
+
+impl StrategyPlan {
+    /// A strategy as an entry of the configuration defines it that sets nothing else.
+    pub fn new(name: impl Into<String>, kind: StrategyKind) -> Self {
+        Self {
+            name: name.into(),
+            kind,
+            sources: Vec::new(),
+            filters: false,
+            config: serde_json::Value::Object(serde_json::Map::new()),
+            class: None,
+            limits: LimitPlan::default(),
+            grants: GrantPlan::default(),
+            on_failure: OnFailure::default(),
+            shadow_of: None,
+            schedule: None,
+            tags: Vec::new(),
+            timezone: TimeZone::default(),
+            persist_state: true,
+            extensions: Arc::default(),
+        }
+    }
 }
 
 /// Overridden limits of a script or component; also the `[limits]` of a plugin's manifest.

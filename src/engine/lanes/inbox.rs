@@ -44,6 +44,19 @@ struct State<C> {
     closed: bool,
 }
 
+impl<C> State<C> {
+    /// The step that comes before any frame: a command, or the end of a lane that was closed.
+    fn urgent(&mut self) -> Option<Step<C>> {
+        let control = self.control.pop_front().map(Step::Control);
+        control.or_else(|| self.closed.then_some(Step::Closed))
+    }
+
+    /// Whether the lane has taken the source's last frame.
+    fn is_over(&self) -> bool {
+        self.ended && self.next == self.issued
+    }
+}
+
 /// See the module.
 pub(in crate::engine) struct Inbox<C> {
     state: Mutex<State<C>>,
@@ -151,11 +164,8 @@ impl<C> Inbox<C> {
     pub(super) fn next(&self, wait: Option<Duration>) -> Step<C> {
         let mut state = self.lock();
         loop {
-            if let Some(control) = state.control.pop_front() {
-                return Step::Control(control);
-            }
-            if state.closed {
-                return Step::Closed;
+            if let Some(step) = state.urgent() {
+                return step;
             }
             let next = state.next;
             if let Some(settled) = state.settled.remove(&next) {
@@ -169,7 +179,7 @@ impl<C> Inbox<C> {
                     }
                 }
             }
-            if state.ended && state.next == state.issued {
+            if state.is_over() {
                 return Step::Ended;
             }
             match wait {
@@ -184,13 +194,10 @@ impl<C> Inbox<C> {
     pub(super) fn next_but_frames(&self, wait: Duration) -> Step<C> {
         let mut state = self.lock();
         loop {
-            if let Some(control) = state.control.pop_front() {
-                return Step::Control(control);
+            if let Some(step) = state.urgent() {
+                return step;
             }
-            if state.closed {
-                return Step::Closed;
-            }
-            if state.ended && state.next == state.issued {
+            if state.is_over() {
                 return Step::Ended;
             }
             if self.changed.wait_for(&mut state, wait).timed_out() {

@@ -215,20 +215,14 @@ impl Guests {
             let (name, meter) = (&*plan_of_all.name, guests.metrics.meter(&plan_of_all.name, source.as_str()));
             let (config, watchdog) = (Arc::clone(config), Arc::clone(&guests.watchdog));
             let (zones, source) = (guests.zones_of(source), Some(source.clone()));
-            let context = GuestContext::new(
-                name,
-                source,
-                config,
-                limits.clone(),
-                Arc::clone(grants),
-                &guests.state,
-                meter,
-                watchdog,
-            )
-            .with_zones(&zones)
-            .in_timezone(&plan_of_all.timezone)
-            .with_extensions(&plan_of_all.extensions)
-            .of_version(version.clone(), &of_version);
+            let context = GuestContext::new(name, source, limits.clone(), &guests.state, watchdog)
+                .with_config(config)
+                .with_grants(Arc::clone(grants))
+                .with_meter(meter)
+                .with_zones(&zones)
+                .in_timezone(&plan_of_all.timezone)
+                .with_extensions(&plan_of_all.extensions)
+                .of_version(version.clone(), &of_version);
             match purpose {
                 Purpose::Judge => context,
                 Purpose::Rehearse => context.rehearsal(),

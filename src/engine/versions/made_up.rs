@@ -4,13 +4,12 @@
 //! occur with real alerts, too. Any other fault, and any after an answer that nobody gave, is only reported.
 
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
 
 use super::trial::{MISSING, TRIALS_MAX_NS};
 use crate::error::{Code, Error};
 use crate::guest::http::{self, Failure, Request, Response, Wire};
 use crate::guest::{Doubt, FAULTS_MAX, Fault, FaultKind, Grants, Trial};
-use crate::types::{Alert, AlertId, BBox, Clock, Detection, Digest, HeldBy, Level};
+use crate::types::{Alert, AlertId, BBox, Clock, Detection, Digest, HeldBy, Level, rfc3339};
 
 /// How the VM reports a value of the wrong type.
 const WRONG: [&str; 3] = ["attempt to ", "invalid argument #", "missing argument #"];
@@ -90,7 +89,7 @@ fn refused(fault: &Fault) -> Error {
 fn alerts(unix_ns: u64) -> Vec<Alert> {
     let bbox = BBox { x: 0.4, y: 0.4, width: 0.1, height: 0.3 };
     let person = Detection { track_id: Some(1), ..Detection::new("person", 0, 0.9, bbox) };
-    let time = humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_nanos(unix_ns)).to_string();
+    let time = rfc3339(unix_ns / 1_000_000);
     let alert = |seq: u8, level: Level| Alert {
         expires_seconds: None,
         id: AlertId::new(unix_ns, [seq; 10]),

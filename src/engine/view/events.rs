@@ -196,8 +196,17 @@ impl Events {
         self.recent.lock().alerts.iter().rev().cloned().collect()
     }
 
-    /// Subscribes; with `frames`, to every judged frame as well.
-    pub fn listen(self: &Arc<Self>, frames: bool) -> Listener {
+    /// Subscribes to everything but frames.
+    pub fn listen(self: &Arc<Self>) -> Listener {
+        self.subscribe(false)
+    }
+
+    /// Subscribes to everything, every judged frame included.
+    pub fn listen_to_frames(self: &Arc<Self>) -> Listener {
+        self.subscribe(true)
+    }
+
+    fn subscribe(self: &Arc<Self>, frames: bool) -> Listener {
         self.frame_listeners.fetch_add(usize::from(frames), Ordering::Relaxed);
         let queue = Arc::new(Queue { frames, waiting: Mutex::default(), more: Notify::new() });
         self.listeners.lock().push(Arc::downgrade(&queue));
@@ -282,7 +291,7 @@ mod tests {
     #[test]
     fn the_queue_of_a_slow_listener_is_bounded_in_bytes() {
         let events = Events::new();
-        let mut slow = events.listen(false);
+        let mut slow = events.listen();
         let long = "x".repeat(EVENT_BYTES_MAX / 4);
         (0..9).for_each(|n| events.alert(&crate::alert::check::alert(n, &long)));
         assert!(slow.queue.waiting.lock().bytes <= EVENT_BYTES_MAX);
@@ -298,9 +307,9 @@ mod tests {
     #[test]
     fn frames_are_sent_only_to_their_listeners_and_slow_ones_are_dropped() {
         let events = Events::new();
-        let mut plain = events.listen(false);
+        let mut plain = events.listen();
         events.detections(&frame(1));
-        let mut all = events.listen(true);
+        let mut all = events.listen_to_frames();
         events.detections(&frame(2));
         events.state(&"gate".into(), SourceState::Running);
         block_on(async {

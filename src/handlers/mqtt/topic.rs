@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::types::Alert;
+use crate::types::{Alert, since_epoch};
 
 /// Most characters of a level.
 const LEVEL_CHARS_MAX: usize = 200;
@@ -83,10 +83,7 @@ pub(super) fn event(alert: &Alert) -> serde_json::Result<Vec<u8>> {
     let score = |at: usize| state["detections"][at]["confidence"].clone();
     let best = alert.detections.iter().enumerate().max_by(|(_, a), (_, b)| a.confidence.total_cmp(&b.confidence));
     let top_score = best.map_or(Value::Null, |(at, _)| score(at));
-    let seconds = humantime::parse_rfc3339(&alert.time)
-        .ok()
-        .and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok())
-        .map(|since| since.as_secs_f64());
+    let seconds = since_epoch(&alert.time).map(|since| since.as_secs_f64());
     state.insert("camera".into(), json!(alert.source.as_str()));
     state.insert("label".into(), json!(best.map(|(_, best)| &*best.label)));
     state.insert("top_score".into(), top_score);

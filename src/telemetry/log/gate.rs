@@ -50,7 +50,7 @@ pub(super) fn gate(
     let (held, time, written) = (Arc::clone(&hold), Arc::clone(&clock), file.clone());
     let run = move |stop: Stop| {
         while stop.pause(POLL_EVERY) {
-            report(&held, &*time, false);
+            report(&held, &*time, Hold::due);
             written.iter().for_each(|file| file.check(&*time));
         }
     };
@@ -60,10 +60,10 @@ pub(super) fn gate(
     Ok((Gate { hold, clock }, Arc::new(reporter)))
 }
 
-fn report(hold: &Mutex<Hold>, clock: &dyn Clock, all: bool) {
+fn report(hold: &Mutex<Hold>, clock: &dyn Clock, take: fn(&mut Hold, u64) -> Vec<Summary>) {
     // Not under the lock: these lines pass the gate themselves.
-    let due = hold.lock().due(clock.monotonic_ns(), all);
-    for Summary { level, target, count, message } in due {
+    let taken = take(&mut hold.lock(), clock.monotonic_ns());
+    for Summary { level, target, count, message } in taken {
         match level {
             Level::ERROR => tracing::error!(target: OWN, of = target, count, "{message}"),
             Level::WARN => tracing::warn!(target: OWN, of = target, count, "{message}"),
@@ -73,15 +73,16 @@ fn report(hold: &Mutex<Hold>, clock: &dyn Clock, all: bool) {
 }
 
 impl Reporter {
-    pub(super) fn report(&self, all: bool) {
-        report(&self.hold, &*self.clock, all);
+    /// Logs everything that is held, due or not.
+    pub(super) fn finish(&self) {
+        report(&self.hold, &*self.clock, Hold::drain);
         self.file.iter().for_each(|file| file.check(&*self.clock));
     }
 }
 
 impl Drop for Reporter {
     fn drop(&mut self) {
-        self.report(true);
+        self.finish();
     }
 }
 

@@ -129,12 +129,21 @@ impl Hold {
         false
     }
 
-    /// The summaries due by now, or `all` at the end, in the order in which their first lines came.
-    pub(super) fn due(&mut self, now_ns: u64, all: bool) -> Vec<Summary> {
+    /// The summaries due by now, in the order in which their first lines came.
+    pub(super) fn due(&mut self, now_ns: u64) -> Vec<Summary> {
+        self.take(now_ns, |since_ns, length_ns| now_ns.saturating_sub(since_ns) >= length_ns)
+    }
+
+    /// All summaries, due or not.
+    pub(super) fn drain(&mut self, now_ns: u64) -> Vec<Summary> {
+        self.take(now_ns, |_, _| true)
+    }
+
+    /// The summaries of the spans that are over, by their start and length.
+    fn take(&mut self, now_ns: u64, is_over: impl Fn(u64, u64) -> bool) -> Vec<Summary> {
         let mut summaries = Vec::new();
-        let is_over = |since_ns: u64, length_ns: u64| now_ns.saturating_sub(since_ns) >= length_ns;
         self.repeats.retain(|_, repeat| {
-            if !all && !is_over(repeat.since_ns, REPEATED_NS) {
+            if !is_over(repeat.since_ns, REPEATED_NS) {
                 return true;
             }
             let Repeat { count, level, target, ref text, place, .. } = *repeat;
@@ -148,7 +157,7 @@ impl Hold {
         });
         let limit = self.rules.per_minute;
         self.minutes.retain(|(target, level), minute| {
-            if !all && !is_over(minute.since_ns, MINUTE_NS) {
+            if !is_over(minute.since_ns, MINUTE_NS) {
                 return true;
             }
             let Minute { held, ref text, place, .. } = *minute;
@@ -192,17 +201,17 @@ mod tests {
     fn a_line_that_repeats_is_written_once_and_counted_once_in_ten_seconds() {
         let mut hold = hold(true, 1_000);
         let passed = (0..76_558).filter(|_| hold.passes(&line(Level::WARN, "alert not accepted"), S)).count();
-        assert_eq!((passed, hold.due(10 * S, false)), (1, vec![]));
-        let summaries = hold.due(11 * S, false);
+        assert_eq!((passed, hold.due(10 * S)), (1, vec![]));
+        let summaries = hold.due(11 * S);
         assert_eq!((summaries.len(), summaries[0].count, summaries[0].level), (1, 76_557, Level::WARN));
         assert_eq!(summaries[0].message, "76557 more like this: alert not accepted");
         // The line continues: counted again. It stops: written again when it returns.
         assert!(!hold.passes(&line(Level::WARN, "alert not accepted"), 12 * S));
-        assert_eq!(hold.due(21 * S, false)[0].count, 1);
-        assert_eq!(hold.due(31 * S, false), []);
+        assert_eq!(hold.due(21 * S)[0].count, 1);
+        assert_eq!(hold.due(31 * S), []);
         assert!(hold.passes(&line(Level::WARN, "alert not accepted"), 32 * S));
         let errors = (0..100).filter(|_| hold.passes(&line(Level::ERROR, "no such plugin"), 32 * S)).count();
-        assert_eq!((errors, hold.due(42 * S, false)[0].count), (ERRORS_EACH as usize, 95));
+        assert_eq!((errors, hold.due(42 * S)[0].count), (ERRORS_EACH as usize, 95));
         // Another text, target or level is another line.
         for (target, level, text) in
             [("a", Level::WARN, "x"), ("b", Level::WARN, "x"), ("a", Level::INFO, "x"), ("a", Level::WARN, "y")]
@@ -218,8 +227,8 @@ mod tests {
             let passed = (0..50).filter(|n| hold.passes(&line(level, &format!("line {n}")), S)).count();
             assert_eq!(passed, 10, "{level}");
         }
-        assert_eq!(hold.due(60 * S, false), []);
-        let summaries = hold.due(61 * S, false);
+        assert_eq!(hold.due(60 * S), []);
+        let summaries = hold.due(61 * S);
         let counts: Vec<_> = summaries.iter().map(|summary| (summary.level, summary.count)).collect();
         assert_eq!(counts, [(Level::ERROR, 40), (Level::INFO, 40)]);
         assert_eq!(summaries[0].message, "40 lines beyond 10 a minute are left out, the first of them: line 10");
@@ -234,7 +243,7 @@ mod tests {
             hold.passes(&line(Level::WARN, text), S);
         }
         hold.passes(&line(Level::WARN, "one too many"), S);
-        let told: Vec<String> = hold.due(2 * S, true).into_iter().map(|summary| summary.message).collect();
+        let told: Vec<String> = hold.drain(2 * S).into_iter().map(|summary| summary.message).collect();
         let wanted: Vec<String> = texts.iter().map(|text| format!("1 more like this: {text}")).collect();
         assert_eq!(told[..20], wanted);
         assert!(told.len() == 21 && told[20].ends_with("one too many"), "{told:?}");
@@ -254,7 +263,7 @@ mod tests {
         let long = format!("rtsp://admin:C4n4ry@cam/{}", "x".repeat(1_000));
         hold.passes(&line(Level::WARN, &long), S);
         hold.passes(&line(Level::WARN, &long), S);
-        let summaries = hold.due(S, true);
+        let summaries = hold.drain(S);
         let message = &summaries[0].message;
         assert!(message.len() < 400 && !message.contains("C4n4ry"), "{message}");
         for n in 0..3 * LINES_MAX {

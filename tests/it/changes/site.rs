@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use dsengine::config::{self, Plan, Request};
 
-use crate::harness::{root, write};
+use crate::harness::{street, write};
 
 /// Judges every frame by adding a detection that says who judged: `NAME=STAMP/ZONES`.
 const RULE: &str = "\
@@ -87,12 +87,7 @@ pub(super) const UNTOUCHED: [&str; 4] = ["w0", "w1", "l0", "l1"];
 
 /// The shipped street without end, at so many frames a second.
 pub(super) fn scene(fps: u32) -> String {
-    let street = std::fs::read_to_string(root().join("scenes/street.yaml")).unwrap();
-    let (faster, smaller) = (format!("fps: {fps}"), "width: 320\nheight: 180");
-    street
-        .replace("duration_s: 20", "duration_s: 3000")
-        .replace("fps: 15", &faster)
-        .replace("width: 640\nheight: 360", smaller)
+    street(3000, fps.into()).replace("width: 640\nheight: 360", "width: 320\nheight: 180")
 }
 
 impl Site {

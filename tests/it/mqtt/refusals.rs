@@ -9,8 +9,9 @@ use dsengine::alert::{DeliveryError, Retry};
 use dsengine::config::{Broker, MqttPlan, User};
 
 use super::broker::{LIMIT, Scripted, acknowledge, agreeable, topic, until};
-use super::{handler, load, plan, runtime};
+use super::{handler, plan, runtime};
 use crate::alerts::alert;
+use crate::config::plan_of;
 use crate::harness::ClosedPort;
 
 /// How a delivery to this plan's broker ends.
@@ -189,7 +190,7 @@ fn a_message_of_qos_2_is_delivered_once_it_is_complete() {
 fn the_keys_of_a_broker_are_refused_in_their_place_without_their_secrets() {
     let with = |config: &str| {
         let handlers = format!("[{{name: mqtt, config: {{{config}}}}}]");
-        load(&format!("sources: [{{id: a, uri: test}}]\nalerts: {{handlers: {handlers}}}\n"))
+        plan_of(&format!("sources: [{{id: a, uri: test}}]\nalerts: {{handlers: {handlers}}}\n"))
     };
     for (config, told) in [
         ("url: 'http://u:C4n4ry@h'", "the broker's address cannot be read"),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::harness::{Dsengine, bar, get, quantile, root, sample, soak, write};
+use crate::harness::{Dsengine, bar, get, quantile, root, sample, soak, street, write};
 
 const SOURCES: usize = 4;
 /// How long it lasts: in `./dev soak`, and in `./dev test`.
@@ -51,12 +51,7 @@ impl Drop for Load {
 #[test]
 fn no_innocent_guest_is_convicted_on_a_machine_with_four_times_its_work() {
     let dir = tempfile::tempdir().unwrap();
-    let street = std::fs::read_to_string(root().join("scenes/street.yaml")).unwrap();
-    write(
-        dir.path(),
-        "scene.yaml",
-        &street.replace("duration_s: 20", "duration_s: 3000").replace("fps: 15", "fps: 30"),
-    );
+    write(dir.path(), "scene.yaml", &street(3000, 30));
     write(dir.path(), "rule.lua", RULE);
     let crowd = std::fs::read(root().join("plugins/prebuilt/crowd.wasm")).unwrap();
     std::fs::write(dir.path().join("crowd.wasm"), &crowd).unwrap();

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::changes::measure::{Arrivals, Compared, Reader, delays};
 use crate::guests;
-use crate::harness::{Dsengine, Running, quantile, root, rss_kib, soak, write};
+use crate::harness::{Dsengine, Running, quantile, root, rss_kib, soak, street, write};
 
 /// Sources beside each other, each at so many frames a second.
 const SOURCES: usize = 4;
@@ -20,12 +20,6 @@ const BROKEN_EVERY: usize = 5;
 /// What memory may grow by after the first tenth.
 const GROWTH_KIB: u64 = 5 << 10;
 const LIMIT: Duration = Duration::from_secs(20);
-
-/// The shipped street at 30 frames a second, for longer than any test runs.
-fn scene() -> String {
-    let street = std::fs::read_to_string(root().join("scenes/street.yaml")).unwrap();
-    street.replace("duration_s: 20", "duration_s: 3000").replace("fps: 15", "fps: 30")
-}
 
 /// A broken version, by its number, and what its refusal says.
 type Broken = fn(usize) -> (Vec<u8>, &'static str);
@@ -114,7 +108,7 @@ struct Engine {
 fn start(language: &Language) -> Engine {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path();
-    write(dir, "scene.yaml", &scene());
+    write(dir, "scene.yaml", &street(3000, 30));
     std::fs::write(dir.join(language.file), (language.good)(0)).unwrap();
     let sources: String =
         (0..SOURCES).map(|i| format!("  - {{ id: s{i}, uri: 'scene:scene.yaml?live=true&pixels=false' }}\n")).collect();

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::guests;
-use crate::harness::{Dsengine, Running, get, root, rss_kib, sample, soak, write};
+use crate::harness::{Dsengine, Running, get, root, rss_kib, sample, soak, street, write};
 
 const LIMIT: Duration = Duration::from_secs(30);
 /// Frames of each finite source, at 25 a second: longer than the zoo takes, on a slow machine too.
@@ -112,14 +112,8 @@ struct Site {
 
 impl Site {
     fn new(dir: &Path, first: [&[u8]; 2]) -> Self {
-        let street = std::fs::read_to_string(root().join("scenes/street.yaml")).unwrap();
-        let scene = |fps: u64, seconds: u64| {
-            street
-                .replace("duration_s: 20", &format!("duration_s: {seconds}"))
-                .replace("fps: 15", &format!("fps: {fps}"))
-        };
-        write(dir, "bad.yaml", &scene(60, 3000));
-        write(dir, "clip.yaml", &scene(25, FRAMES / 25));
+        write(dir, "bad.yaml", &street(3000, 60));
+        write(dir, "clip.yaml", &street(FRAMES / 25, 25));
         for (name, bytes) in [
             ("victim.lua", GOOD_LUA.as_bytes()),
             ("fine.lua", GOOD_LUA.as_bytes()),

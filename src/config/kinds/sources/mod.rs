@@ -131,9 +131,14 @@ pub(in crate::config) fn of_scheme(scheme: &str) -> Option<SourceType> {
     KINDS.iter().find(|kind| kind.schemes.contains(&scheme)).map(|kind| kind.of)
 }
 
-/// The schemes of the supported kinds, or of the unsupported ones.
-pub(in crate::config) fn schemes(is_built: bool) -> impl Iterator<Item = &'static str> {
-    KINDS.iter().filter(move |kind| kind.is_built == is_built).flat_map(|kind| kind.schemes).copied()
+/// The schemes of the supported kinds.
+pub(in crate::config) fn built_schemes() -> impl Iterator<Item = &'static str> {
+    KINDS.iter().filter(|kind| kind.is_built).flat_map(|kind| kind.schemes).copied()
+}
+
+/// The schemes of the kinds that are not supported yet.
+pub(in crate::config) fn planned_schemes() -> impl Iterator<Item = &'static str> {
+    KINDS.iter().filter(|kind| !kind.is_built).flat_map(|kind| kind.schemes).copied()
 }
 
 /// Whether the kind of this name is supported.

@@ -1,7 +1,6 @@
 //! `module`: a script or a component.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -12,7 +11,6 @@ use crate::config::build::modules::{self, Language};
 use crate::config::build::{Site, not_built};
 use crate::config::plan::{StrategyKind, StrategyPlan};
 use crate::config::schema::{Grants, Limits, Mode, OnFailure, StrategyEntry};
-use crate::types::TimeZone;
 
 pub(super) const KIND: Kind = Kind {
     of: StrategyType::Module,
@@ -83,8 +81,6 @@ fn plan(listed: &Listed<'_>, site: &mut Site<'_>) -> Option<Planned> {
         return None;
     }
     Some(Planned::Lane(Box::new(StrategyPlan {
-        name: head.name.clone(),
-        kind,
         sources: listed.only.clone(),
         filters: head.filters,
         config: Value::Object(head.config.clone()),
@@ -93,11 +89,8 @@ fn plan(listed: &Listed<'_>, site: &mut Site<'_>) -> Option<Planned> {
         grants: modules::grants(grants, site),
         on_failure: (*on_failure).into(),
         shadow_of: shadowed(listed, site),
-        schedule: None,
-        tags: Vec::new(),
-        timezone: TimeZone::default(),
         persist_state: *persist_state,
-        extensions: Arc::default(),
+        ..StrategyPlan::new(&head.name, kind)
     })))
 }
 

@@ -2,14 +2,14 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::{Kind, Listed, Planned, StrategyType};
 use crate::config::build::Site;
-use crate::config::plan::{GrantPlan, LimitPlan, ModelPlan, OnFailure, SourcePlan, StrategyKind, StrategyPlan};
+use crate::config::plan::{ModelPlan, SourcePlan, StrategyKind, StrategyPlan};
 use crate::config::schema;
 use crate::config::warning::{Severity, Warning};
-use crate::types::{SourceId, TimeZone};
+use crate::types::SourceId;
 
 pub(super) const KIND: Kind = Kind {
     of: StrategyType::Motion,
@@ -52,23 +52,7 @@ fn plan(listed: &Listed<'_>, _: &mut Site<'_>) -> Option<Planned> {
 }
 
 fn motion(name: &str, sources: Vec<SourceId>) -> StrategyPlan {
-    StrategyPlan {
-        name: name.to_owned(),
-        kind: StrategyKind::Motion,
-        sources,
-        filters: false,
-        config: Value::Object(Map::new()),
-        class: None,
-        limits: LimitPlan::default(),
-        grants: GrantPlan::default(),
-        on_failure: OnFailure::default(),
-        shadow_of: None,
-        schedule: None,
-        tags: Vec::new(),
-        timezone: TimeZone::default(),
-        persist_state: true,
-        extensions: Default::default(),
-    }
+    StrategyPlan { sources, ..StrategyPlan::new(name, StrategyKind::Motion) }
 }
 
 /// Adds motion detection for sources with pictures and without a model, so that any camera shows something.

@@ -35,21 +35,7 @@ fn pool() -> (Pool, Arc<ModelUnit>) {
 }
 
 fn model(clock: &Arc<SystemClock>, name: &str) -> Arc<ModelUnit> {
-    let plan = crate::config::ModelPlan {
-        name: name.to_owned(),
-        model: "m.onnx".into(),
-        labels: None,
-        confidence: 0.5,
-        nms: 0.5,
-        max_objects: 10,
-        input_shape: None,
-        output_layers: vec![],
-        layout: None,
-        interval: 1,
-        sources: vec![],
-        precision: None,
-        schedule: None,
-    };
+    let plan = crate::config::ModelPlan::new(name, "m.onnx".into());
     let metrics = Metrics::new(Arc::clone(clock) as Arc<dyn Clock>).model(name);
     let (labels, sessions, usual_ns) = (vec![], [].into(), AtomicU64::new(0));
     let (watch, off) = (Arc::default(), AtomicBool::new(false));

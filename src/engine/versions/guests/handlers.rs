@@ -70,7 +70,10 @@ impl Guests {
             })?;
         let meter = self.metrics.meter(name, "");
         let watchdog = Arc::clone(&self.watchdog);
-        let context = GuestContext::new(name, None, config, limits.clone(), grants, &self.state, meter, watchdog)
+        let context = GuestContext::new(name, None, limits.clone(), &self.state, watchdog)
+            .with_config(config)
+            .with_grants(grants)
+            .with_meter(meter)
             .with_extensions(extensions)
             .of_version(version, inputs);
         Ok(match text {

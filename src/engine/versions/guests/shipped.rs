@@ -24,7 +24,10 @@ impl Guests {
         let (limits, grants) = (Limits::lua().with(limits), Arc::new(Grants::all(grants)));
         let (config, watchdog, meter) =
             (Arc::new(config.clone()), Arc::clone(&self.watchdog), self.metrics.meter(name, ""));
-        let context = GuestContext::new(name, None, config, limits, grants, &self.state, meter, watchdog);
+        let context = GuestContext::new(name, None, limits, &self.state, watchdog)
+            .with_config(config)
+            .with_grants(grants)
+            .with_meter(meter);
         let script = lua::Script {
             context,
             file: path.display().to_string(),
