@@ -21,7 +21,8 @@ const DROP_MS_MAX: u64 = 2_000;
 /// How often it is tried again what an ending process may still hold, and the pause before each.
 const ENDING_TRIES: u32 = 100;
 const ENDING_PAUSE: Duration = Duration::from_millis(30);
-/// How often in a row a holder must look as if it went on: between the signal and the end there is a moment without a sign.
+/// How often in a row a holder must look as if it went on: between the signal and the end there is a moment without a
+/// sign.
 const LIVING_TRIES: u32 = 3;
 
 /// Tries what a process that was killed may still hold (a port, a lock): the system frees it once its last thread has

@@ -1,10 +1,10 @@
 //! When a handler tries which alert: pure, with time and chance as arguments.
 //!
-//! Alerts of one source are tried in order of acceptance, the critical ones in an order of their own and ahead; each such
-//! order is a *line*, and its oldest alert its head. A temporary failure pauses the handler, with full jitter (a random
-//! part of a bound that doubles; Brooker, "Exponential Backoff And Jitter", 2015), until the alert is too old. An answer
-//! that looks permanent concerns its alert only: that is tried a few times, and the others go on meanwhile; but where
-//! several alerts in a row get only such answers, the handler is *stuck*, and pauses.
+//! Alerts of one source are tried in order of acceptance, the critical ones in an order of their own and ahead; each
+//! such order is a *line*, and its oldest alert its head. A temporary failure pauses the handler, with full jitter (a
+//! random part of a bound that doubles; Brooker, "Exponential Backoff And Jitter", 2015), until the alert is too old.
+//! An answer that looks permanent concerns its alert only: that is tried a few times, and the others go on meanwhile;
+//! but where several alerts in a row get only such answers, the handler is *stuck*, and pauses.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

@@ -274,8 +274,8 @@ impl Delivery {
         self.outbox.end();
     }
 
-    /// Waits until everything accepted is settled and journalled, at most `deadline`. Returns what is left. What is paused
-    /// is tried at once.
+    /// Waits until everything accepted is settled and journalled, at most `deadline`. Returns what is left. What is
+    /// paused is tried at once.
     pub async fn drain(&self, deadline: Duration) -> usize {
         self.retries.rcu(|former| Retries { hurried: true, ..**former });
         self.running().values().for_each(|running| running.slot.wake());

@@ -253,8 +253,8 @@ pub trait Journal: Send {
         Ok(Vec::new())
     }
 
-    /// The newest `most` alerts of earlier processes, settled or not, oldest first; called once, after `saved`. A journal
-    /// that forgets an alert once it is settled returns none.
+    /// The newest `most` alerts of earlier processes, settled or not, oldest first; called once, after `saved`. A
+    /// journal that forgets an alert once it is settled returns none.
     ///
     /// # Errors
     /// When the medium cannot be read; the engine then does not start.

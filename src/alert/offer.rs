@@ -27,8 +27,8 @@ pub enum NoRoom {
 
 /// The result of [`Ledger::offer`].
 pub(super) enum Offered {
-    /// The alert is open; the full queues of `missed` did not take it, and others gave up an alert for it. `finished` if no
-    /// handler gets it.
+    /// The alert is open; the full queues of `missed` did not take it, and others gave up an alert for it. `finished`
+    /// if no handler gets it.
     Taken { missed: Vec<Arc<str>>, given_up: Vec<GivenUp>, written: bool, finished: bool },
     /// An alert with this id is open already.
     Known,

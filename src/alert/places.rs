@@ -1,8 +1,8 @@
 //! The key of an alert whose strategy gives none: its object. Usually that is the track; an object that a new track
 //! follows at the place of an earlier one keeps the earlier one's key.
 //!
-//! An object is expected at its place for as long as it had stood there. A person who appears where another one walked out
-//! of the picture is a new object.
+//! An object is expected at its place for as long as it had stood there. A person who appears where another one walked
+//! out of the picture is a new object.
 
 use std::collections::VecDeque;
 
@@ -13,8 +13,8 @@ use crate::types::{BBox, Detection, Frame, Raised};
 const PLACES_MAX: usize = 1_000;
 /// Minimum overlap of two boxes of the same object.
 const SAME_IOU: f32 = 0.5;
-/// Minimum overlap of two boxes of an object that has not moved: it allows for the detector's noise, not for another person
-/// who passes the same place.
+/// Minimum overlap of two boxes of an object that has not moved: it allows for the detector's noise, not for another
+/// person who passes the same place.
 const UNMOVED_IOU: f32 = 0.9;
 
 /// An object that a rule raised alerts for.

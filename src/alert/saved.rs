@@ -40,7 +40,8 @@ impl Outbox {
         }
     }
 
-    /// Forgets conditions that have ended whatever their window is: nothing has asked for them, as their source is gone.
+    /// Forgets conditions that have ended whatever their window is: nothing has asked for them, as their source is
+    /// gone.
     pub(super) fn forget_ended_conditions(&self, unix_ns: u64) {
         let is_ended = |key: &(SavedKind, Arc<str>), contents: &mut Arc<str>| {
             key.0 == SavedKind::Condition && has_ended(contents, unix_ns)
@@ -77,9 +78,9 @@ impl Outbox {
         self.notify();
     }
 
-    /// Sends a dead letter again, by the handler that did not deliver it, or by another one instead of `from`; it counts
-    /// as recovered. `false` if the handler is at it already, does not exist or has no room. Its source may be gone: it
-    /// counts in the totals only.
+    /// Sends a dead letter again, by the handler that did not deliver it, or by another one instead of `from`; it
+    /// counts as recovered. `false` if the handler is at it already, does not exist or has no room. Its source may be
+    /// gone: it counts in the totals only.
     pub fn resend(&self, alert: &Arc<Alert>, handler: &str, from: Option<&str>) -> bool {
         let now_ns = self.metrics.clock().unix_ns();
         let mut state = self.state();
@@ -94,8 +95,8 @@ impl Outbox {
         reopened.is_some()
     }
 
-    /// Waits until the newest value of this name is written, at most `limit`; returns whether it is: not while it is owed
-    /// to a medium that fails. Without a journal there is nothing to wait for.
+    /// Waits until the newest value of this name is written, at most `limit`; returns whether it is: not while it is
+    /// owed to a medium that fails. Without a journal there is nothing to wait for.
     pub(super) async fn value_written(&self, kind: SavedKind, name: &Arc<str>, limit: Duration) -> bool {
         let written = async {
             let mut wanted = None;
@@ -124,8 +125,8 @@ impl Outbox {
         (processed >= wanted).then(|| unwritten.durable() >= wanted)
     }
 
-    /// Adds an entry to the history, without waiting: it is written with what comes next, or soon. Returns `false` if it
-    /// is dropped: the journal is too far behind.
+    /// Adds an entry to the history, without waiting: it is written with what comes next, or soon. Returns `false` if
+    /// it is dropped: the journal is too far behind.
     pub(super) fn log(&self, entry: Entry) -> bool {
         if let Entry::Attempted { id, handler, at_ms, error } = &entry {
             self.note_attempt(id, handler, *at_ms, error);

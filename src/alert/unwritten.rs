@@ -46,8 +46,8 @@ impl Unwritten {
         self.values.insert((kind, name), contents);
     }
 
-    /// Takes the next batch: at most `most` entries, and the values once no entry is left. What a value says of an alert
-    /// must not be written before the alert is.
+    /// Takes the next batch: at most `most` entries, and the values once no entry is left. What a value says of an
+    /// alert must not be written before the alert is.
     pub(super) fn take(&mut self, most: usize) -> Vec<Entry> {
         let count = self.entries.len().min(most);
         let mut batch: Vec<Entry> = self.entries.drain(..count).collect();

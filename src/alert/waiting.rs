@@ -53,8 +53,8 @@ impl Commands {
 }
 
 impl Deliverer {
-    /// Lets the next alert wait for later ones, until something changes. `false` if it is to be delivered now: none waits
-    /// until it is of no use any more.
+    /// Lets the next alert wait for later ones, until something changes. `false` if it is to be delivered now: none
+    /// waits until it is of no use any more.
     pub(super) async fn collect(&self, next: &Alert) -> bool {
         // Created before the version is read: it completes for any replacement from here on.
         let renewed = pin!(self.slot.replaced());

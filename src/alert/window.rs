@@ -57,8 +57,8 @@ impl Window {
 }
 
 impl Outbox {
-    /// Keeps the site's last minute for a later process, and restores that of an earlier one. Called for each live source;
-    /// the first one restores.
+    /// Keeps the site's last minute for a later process, and restores that of an earlier one. Called for each live
+    /// source; the first one restores.
     pub(super) fn keep_window(&self, arrival_ns: u64, unix_ns: u64) {
         let saved = self.take_saved(SavedKind::Condition, NAME).remove(NAME);
         self.site().with(|sequencer, window| {

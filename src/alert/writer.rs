@@ -264,8 +264,8 @@ impl Owed {
         self.batches.push_back(batch.into());
     }
 
-    /// Forgets alerts that were accepted and settled by every handler meanwhile. The first batch stays: its last attempt
-    /// may have reached the medium, and the same batch comes next.
+    /// Forgets alerts that were accepted and settled by every handler meanwhile. The first batch stays: its last
+    /// attempt may have reached the medium, and the same batch comes next.
     fn forget_settled(&mut self) {
         let Some(first) = self.batches.pop_front() else { return };
         let rest: Vec<Entry> = self.batches.drain(..).flat_map(|batch| batch.to_vec()).collect();

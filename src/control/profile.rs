@@ -121,8 +121,8 @@ impl Control {
     }
 }
 
-/// The profile that the hours call for now, if that has changed: `Some(None)` is that of the file. A switch by hand from
-/// before the first look lasts until the hours change.
+/// The profile that the hours call for now, if that has changed: `Some(None)` is that of the file. A switch by hand
+/// from before the first look lasts until the hours change.
 fn due(schedule: &[ProfileHours], seen: &mut Seen, unix_ns: u64, is_by_hand: bool) -> Option<Option<String>> {
     let now = schedule.iter().find(|hours| hours.schedule.holds(unix_ns)).map(|hours| hours.profile.clone());
     match seen.replace(now.clone()) {

@@ -311,7 +311,8 @@ impl Owner {
         }
     }
 
-    /// Removes the metrics and zones of a source that was taken down, and what was kept for it unless it is disabled only.
+    /// Removes the metrics and zones of a source that was taken down, and what was kept for it unless it is disabled
+    /// only.
     fn leave_source(&mut self, id: &SourceId) {
         if self.plan.idle.contains(id) { self.park_source(id) } else { self.forget_source(id) }
     }

@@ -122,8 +122,8 @@ impl Builder {
         self
     }
 
-    /// Keeps pictures of alerts in this folder, as `Plan::pictures` says; by default none are kept. No other process may
-    /// use the folder.
+    /// Keeps pictures of alerts in this folder, as `Plan::pictures` says; by default none are kept. No other process
+    /// may use the folder.
     #[must_use]
     pub fn pictures(mut self, folder: PathBuf) -> Self {
         self.pictures = Some(folder);

@@ -2,7 +2,7 @@
 //!
 //! Modules, each of which uses only those below it:
 //!
-//! | wing | what |
+//! | part | what |
 //! |---|---|
 //! | this folder | `builder` builds what exists once (`parts`), `owner` is the thread that changes it, `apply` is how |
 //! | `versions` | scripts and components: how a new version is tried, takes over, is rolled back |

@@ -147,8 +147,8 @@ impl Space {
         }
     }
 
-    /// Records that its instance has ended, and what that hands to its successor. Frame time may begin anew: from now on
-    /// the values expire on capture time, until the successor's first frame.
+    /// Records that its instance has ended, and what that hands to its successor. Frame time may begin anew: from now
+    /// on the values expire on capture time, until the successor's first frame.
     fn leave(&mut self, version: &str, handed: Vec<u8>) {
         let offset_ns = self.offset_ns.take();
         for (key, entry) in &mut self.entries {

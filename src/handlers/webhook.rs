@@ -2,8 +2,8 @@
 //! `idempotency-key` stay the same over retries, so that a receiver can drop duplicates.
 //!
 //! A redirect is followed only if it keeps the method and body, and stays on the same scheme, host and port. `outbound`
-//! handles TLS trust, proxies and error classification. An answer counts once it is whole: one that breaks off may not be
-//! the receiver's.
+//! handles TLS trust, proxies and error classification. An answer counts once it is whole: one that breaks off may not
+//! be the receiver's.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! Outgoing requests: TLS trust, proxies, and error descriptions.
 //!
-//! One policy for webhooks, brokers, guests, mail and cameras: [`tls`] for all but mail and cameras, [`authorities`] for
-//! mail, [`accept`] for cameras; [`Connector`] uses the environment's proxies, [`Dialer`] goes straight. Errors are
+//! One policy for webhooks, brokers, guests, mail and cameras: [`tls`] for all but mail and cameras, [`authorities`]
+//! for mail, [`accept`] for cameras; [`Connector`] uses the environment's proxies, [`Dialer`] goes straight. Errors are
 //! described in our own words, with a remedy. Nothing here reads a clock or logs; addresses are shown without paths and
 //! users.
 

@@ -16,8 +16,8 @@ pub enum Onward {
 }
 
 /// Evaluates the redirect of a POST to `from`; `None` for any other response. Only 307 and 308 keep the method and
-/// body, and only the same scheme, host and port are the intended receiver: other programs may listen on the other ports of a
-/// machine.
+/// body, and only the same scheme, host and port are the intended receiver: other programs may listen on the other
+/// ports of a machine.
 pub fn onward(status: StatusCode, headers: &HeaderMap, from: &Url) -> Option<Onward> {
     if !matches!(status.as_u16(), 300..=303 | 305..=308) {
         return None;

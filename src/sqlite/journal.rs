@@ -56,8 +56,8 @@ pub struct SqliteJournal {
 }
 
 impl SqliteJournal {
-    /// Opens the database `file`, and creates it, readable by its owner only, if there is none. A damaged one is renamed
-    /// to `FILE.damaged-N`, and what can be read of it is taken over. `clock` tells the age of alerts.
+    /// Opens the database `file`, and creates it, readable by its owner only, if there is none. A damaged one is
+    /// renamed to `FILE.damaged-N`, and what can be read of it is taken over. `clock` tells the age of alerts.
     ///
     /// # Errors
     /// When the file cannot be opened or written, is no database of this kind, or was written by a later version.

@@ -1,5 +1,5 @@
-//! An embedder's strategy whose panics are faults, as a guest's are: the frame passes unchanged, and a strategy that keeps
-//! panicking is left out for a while.
+//! An embedder's strategy whose panics are faults, as a guest's are: the frame passes unchanged, and a strategy that
+//! keeps panicking is left out for a while.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};

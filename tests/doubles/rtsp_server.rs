@@ -1,10 +1,9 @@
 //! A camera for tests: a real RTSP server that sends H.264 of GStreamer's test picture. It is a process of its
 //! own, because a server can only be frozen (SIGSTOP) or killed together with its process.
 //!
-//! `rtsp_server [--port N] [--path /P] [--size WxH] [--fps N] [--frames N] [--user NAME --password WORD] [--transport tcp|udp]
-//! [--sound] [--tls FILE] [--key-frames N]`; it prints
-//! the port on one line, serves on the loopback address, and ends when its standard input closes. With `--frames` the
-//! stream ends after so many, and begins again for the next who asks.
+//! `rtsp_server [--port N] [--path /P] [--size WxH] [--fps N] [--frames N] [--user NAME --password WORD] [--transport tcp|udp] [--sound] [--tls FILE] [--key-frames N]`;
+//! it prints the port on one line, serves on the loopback address, and ends when its standard input closes. With
+//! `--frames` the stream ends after so many, and begins again for the next who asks.
 
 #![allow(clippy::print_stdout, clippy::expect_used, clippy::panic, reason = "a test double is a program of its own")]
 

@@ -1,5 +1,5 @@
-//! The lifecycle of an alert: acknowledged, resolved, reopened, judged, by people and by rules, over kills and restarts,
-//! through the command line, the API and the event stream.
+//! The lifecycle of an alert: acknowledged, resolved, reopened, judged, by people and by rules, over kills and
+//! restarts, through the command line, the API and the event stream.
 
 use std::net::TcpStream;
 use std::path::Path;

@@ -110,7 +110,8 @@ impl Truth {
         stays
     }
 
-    /// The share of the stays of at least `frames` during which an alert was about the one who stayed; and their number.
+    /// The share of the stays of at least `frames` during which an alert was about the one who stayed; and their
+    /// number.
     fn recall(&self, alerts: &[Alert], frames: u64) -> (f64, usize) {
         let told: BTreeSet<(u64, u32)> = alerts.iter().filter_map(|a| Some((a.seq, self.who(a)?.0))).collect();
         let mut stays = self.stays();

@@ -1,5 +1,5 @@
-//! Receivers whose answers go wrong on the way: each is told by what is wrong with it, is bounded in time and bytes, and
-//! costs another handler nothing.
+//! Receivers whose answers go wrong on the way: each is told by what is wrong with it, is bounded in time and bytes,
+//! and costs another handler nothing.
 
 use std::io::{Read as _, Write};
 use std::net::{TcpListener, TcpStream};

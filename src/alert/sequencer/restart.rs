@@ -10,8 +10,8 @@ impl Sequencer {
         self.limit > 0 || !self.own_limits.is_empty()
     }
 
-    /// Adds alerts of an earlier process, by their ages: they take their places for the rest of their minute. Only in order
-    /// of arrival, which goes by the clock.
+    /// Adds alerts of an earlier process, by their ages: they take their places for the rest of their minute. Only in
+    /// order of arrival, which goes by the clock.
     pub(in crate::alert) fn restore_sent(&mut self, sent: Vec<(u64, SourceId)>, arrival_ns: u64) {
         if !self.is_limited() || self.mode != Mode::Live {
             return;

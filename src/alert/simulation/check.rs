@@ -35,7 +35,8 @@ pub(super) fn day(world: &World) -> Result<(), String> {
     Ok(())
 }
 
-/// Each accepted alert arrived, or it is known why not; and nothing arrived that was not accepted, or twice for no reason.
+/// Each accepted alert arrived, or it is known why not; and nothing arrived that was not accepted, or twice for no
+/// reason.
 fn arrived(world: &World, handler: usize) -> Result<(), String> {
     let receiver = &world.receivers[handler];
     let mut got: BTreeMap<&AlertId, u32> = BTreeMap::new();

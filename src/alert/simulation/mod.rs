@@ -1,5 +1,6 @@
 //! Random days of a site: policy, sequencer, outbox and delivery together, with time, chance, disk and network as
-//! arguments. A day has three sources, two handlers, at least 200 events, and two restarts; it follows from its seed alone.
+//! arguments. A day has three sources, two handlers, at least 200 events, and two restarts; it follows from its seed
+//! alone.
 //!
 //! `world` plays a day of live sources with everything that may fail, `disk` and `network` fail in it, `deliver` is one
 //! attempt in it, `check` judges it. The others test one promise each: `workers` plays files with several workers,

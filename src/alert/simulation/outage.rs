@@ -1,9 +1,10 @@
-//! A receiver that is away for a day: it refuses connections, hangs, breaks off its answers or asks to wait. Another one is
-//! there all the time.
+//! A receiver that is away for a day: it refuses connections, hangs, breaks off its answers or asks to wait. Another
+//! one is there all the time.
 //!
-//! Each attempt takes place exactly when it should: after the n-th failure in a row at a random part of the first bound,
-//! doubled n times, or as the receiver asked; after the outage twenty milliseconds after the former one, which is fifty a
-//! second, until the queue is empty. Nothing is lost, each line stays in order, and critical alerts are ahead.
+//! Each attempt takes place exactly when it should: after the n-th failure in a row at a random part of the first
+//! bound, doubled n times, or as the receiver asked; after the outage twenty milliseconds after the former one, which
+//! is fifty a second, until the queue is empty. Nothing is lost, each line stays in order, and critical alerts are
+//! ahead.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -1,16 +1,17 @@
 //! Live sources whose process is restarted, on capture time: the same frames with and without restarts.
 //!
 //! Without limits on bursts and rates, the alerts are the same in source, rule, key, level, time and message, and in
-//! order. Not compared:
-//! * the frame's number and time in its stream, and with them the id: both begin anew with a process;
-//! * how many an alert says were suppressed: of a condition that ended, the count is not kept; it is never higher;
-//! * drafts that come just after the window of their condition, which these days do not have: not every raise is saved,
-//!   and a process that was killed may leave a condition an eighth of the window and a second longer;
-//! * with a wall clock that was set back meanwhile, what is sent: the ages are at most the window. Here, whatever was not
-//!   raised for so long since the restart is told.
+//! order. These are not compared:
+//! * The frame's number and time in its stream, and the id that depends on them: they begin anew with a process.
+//! * The number of suppressed repeats that an alert reports: it is not kept for a condition that ended. It is never
+//!   higher.
+//! * Drafts that come just after the window of their condition. The simulated days have none. Not every raise is saved,
+//!   so a killed process may leave a condition an eighth of the window and a second longer.
+//! * What is sent after a wall clock was set back. Ages are at most the window; the simulation checks that a condition
+//!   that was not raised for that long since the restart raises an alert.
 //!
-//! With limits, what a process holds back when it ends is sent at once, or lost with it and raised again. So the limit is
-//! what is compared: never more than so many in any minute, restarts or not.
+//! With limits, what a process holds back when it ends is sent at once, or lost with it and raised again. So only the
+//! limit is checked: no minute has more alerts than it allows, with or without restarts.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

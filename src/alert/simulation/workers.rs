@@ -1,9 +1,9 @@
 //! Sources that end, judged by one, two and eight workers. Each worker takes a frame of some source and needs some time
 //! for it; a lane judges its source's frames in order.
 //!
-//! Byte for byte the same, whatever the schedule: the alerts that are accepted and their order, what the log says of each
-//! draft, the counts, and what each handler gets of each line, in order. Not the same: when a handler gets an alert, and
-//! so which of its lines is ahead.
+//! Byte for byte the same, whatever the schedule: the alerts that are accepted and their order, what the log says of
+//! each draft, the counts, and what each handler gets of each line, in order. Not the same: when a handler gets an
+//! alert, and so which of its lines is ahead.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -8,8 +8,8 @@ use crate::types::{Alert, Frame, Turns};
 pub trait Observer: Send + Sync {
     /// A frame after detection and tracking, before the rules, as a trace stores it.
     fn detected(&self, _frame: &Frame) {}
-    /// The same frame, once its alerts were decided on; when that was, if the alerts of a site are decided on in order of
-    /// arrival.
+    /// The same frame, once its alerts were decided on; when that was, if the alerts of a site are decided on in order
+    /// of arrival.
     fn decided(&self, _frame: &Frame, _turns: Option<&Turns>) {}
     /// A frame after all rules.
     fn judged(&self, _judged: &Judged<'_>) {}

@@ -46,8 +46,8 @@ impl Digest {
         interval.checked_sub(since).filter(|rest| !rest.is_zero())
     }
 
-    /// What became of an alert that was in a mail of another one. Returned once: the alert is delivered or given up then,
-    /// and a later attempt sends it again.
+    /// What became of an alert that was in a mail of another one. Returned once: the alert is delivered or given up
+    /// then, and a later attempt sends it again.
     pub(super) fn take_mailed(&self, id: &AlertId) -> Option<Result<(), DeliveryError>> {
         let mut state = self.state.lock();
         let at = state.mailed.iter().position(|(mailed, _)| mailed == id)?;

@@ -15,7 +15,8 @@ const PLAIN_MAX: usize = 256 << 10;
 const HANDSHAKE: u8 = 0x16;
 
 /// A connection that hands over unencrypted answers byte by byte. So nothing is read ahead of the encryption: what
-/// somebody on the way adds to the last unencrypted answer is no answer of the encrypted server, and breaks the handshake.
+/// somebody on the way adds to the last unencrypted answer is no answer of the encrypted server, and breaks the
+/// handshake.
 #[derive(Debug)]
 pub(super) struct Plain {
     io: TcpStream,

@@ -85,8 +85,8 @@ impl Drop for Line<'_> {
     }
 }
 
-/// The text of one event, which neither steers a terminal nor passes for another event: control characters are replaced,
-/// except the log's own colours, and what follows a line break is indented.
+/// The text of one event, which neither steers a terminal nor passes for another event: control characters are
+/// replaced, except the log's own colours, and what follows a line break is indented.
 fn as_one_event(text: &str) -> Cow<'_, str> {
     if !text.contains(['\n', '\u{1b}']) {
         return lines(text);

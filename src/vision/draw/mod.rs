@@ -1,4 +1,5 @@
-//! Draws detections and zones into a copy of a picture, for `record --annotated`, `snapshot` and the pictures of alerts.
+//! Draws detections and zones into a copy of a picture, for `record --annotated`, `snapshot` and the pictures of
+//! alerts.
 
 mod canvas;
 mod font;

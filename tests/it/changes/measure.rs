@@ -108,8 +108,8 @@ impl Shared {
     }
 }
 
-/// How late frames of sources at `fps` arrived: after the time at which each was due, counted from its source's promptest
-/// frame. In nanoseconds, of all sources together.
+/// How late frames of sources at `fps` arrived: after the time at which each was due, counted from its source's
+/// promptest frame. In nanoseconds, of all sources together.
 pub(crate) fn delays(arrivals: &Arrivals, sources: &[&str], fps: f64) -> Vec<u64> {
     let mut delays = Vec::new();
     for source in sources {

@@ -1,5 +1,5 @@
-//! Edits of every kind, by file, API and command line, of a `dsengine run` with six sources; a control with the four that
-//! no edit names runs at the same moment.
+//! Edits of every kind, by file, API and command line, of a `dsengine run` with six sources; a control with the four
+//! that no edit names runs at the same moment.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -373,7 +373,8 @@ fn stall(process: &Process, lasts: Duration) {
     drop(nothing);
 }
 
-/// The measure itself, at a real process: it sees what it has to see. Where other work holds processes up it may see more.
+/// The measure itself, at a real process: it sees what it has to see. Where other work holds processes up it may see
+/// more.
 #[test]
 fn a_process_that_is_stopped_for_60_ms_is_seen() {
     let frames = if soak() { 6000 } else { 600 };

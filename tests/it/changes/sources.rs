@@ -53,8 +53,8 @@ fn come_and_go(first: usize, times: usize, entry: impl Fn(&str) -> serde_json::V
     assert!(seqs.eq(0..arrivals["w0"].len() as u64), "the source that stays lost a frame");
 }
 
-/// What it holds at rest: free memory goes back every five seconds for twenty seconds after a change, and the threads that
-/// end have ended by then. With a figure of `before`, as soon as it is no more than that.
+/// What it holds at rest: free memory goes back every five seconds for twenty seconds after a change, and the threads
+/// that end have ended by then. With a figure of `before`, as soon as it is no more than that.
 fn settled(process: &mut Process, before: Option<Held>) -> Held {
     let mut held = Held::by(process.run.pid());
     for _ in 0..REST_FRAMES / 15 {
