@@ -30,9 +30,9 @@ pub fn handler(script: Script, wire: Arc<dyn Wire>, runtime: Handle) -> Result<L
     let (name, version) = (Arc::clone(&script_host.script.context.plugin), Arc::clone(&script_host.version));
     let usage = Arc::default();
     let pictures = Arc::default();
-    let courier = Courier { script_host, vm: Some(vm), usage: Arc::clone(&usage), pictures: Arc::clone(&pictures) };
-    let courier = Arc::new(tokio::sync::Mutex::new(courier));
-    Ok(LuaHandler { name, version, courier, runtime, usage, pictures })
+    let instance = Instance { script_host, vm: Some(vm), usage: Arc::clone(&usage), pictures: Arc::clone(&pictures) };
+    let instance = Arc::new(tokio::sync::Mutex::new(instance));
+    Ok(LuaHandler { name, version, instance, runtime, usage, pictures })
 }
 
 /// A Luau script that delivers alerts.
@@ -43,7 +43,7 @@ pub struct LuaHandler {
     name: Arc<str>,
     version: Arc<str>,
     /// Locked per delivery, so that one abandoned by its caller ends before the next begins.
-    courier: Arc<tokio::sync::Mutex<Courier>>,
+    instance: Arc<tokio::sync::Mutex<Instance>>,
     runtime: Handle,
     usage: Arc<Mutex<Usage>>,
     /// The alerts' pictures, once it is in use.
@@ -56,8 +56,8 @@ impl LuaHandler {
     /// # Errors
     /// The script's fault, with its own `file:line`; what it says about the delivery is none.
     pub fn try_out(&self, alert: &Alert) -> Result<(), Fault> {
-        let Ok(mut courier) = self.courier.try_lock() else { return Ok(()) };
-        courier.call(alert).map(drop)
+        let Ok(mut instance) = self.instance.try_lock() else { return Ok(()) };
+        instance.call(alert).map(drop)
     }
 
     /// The script's version; `0` if it has none.
@@ -88,8 +88,8 @@ impl Handler for LuaHandler {
     fn deliver<'a>(&'a self, alert: &'a Alert) -> BoxFuture<'a, Result<(), DeliveryError>> {
         let alert = alert.clone();
         Box::pin(async move {
-            let mut courier = Arc::clone(&self.courier).lock_owned().await;
-            match self.runtime.spawn_blocking(move || courier.deliver(&alert)).await {
+            let mut instance = Arc::clone(&self.instance).lock_owned().await;
+            match self.runtime.spawn_blocking(move || instance.deliver(&alert)).await {
                 Ok(result) => result,
                 Err(_) => Err(DeliveryError { message: "the delivery broke off".into(), retry: Retry::Later }),
             }
@@ -98,14 +98,14 @@ impl Handler for LuaHandler {
 }
 
 /// Delivers alerts with a VM.
-struct Courier {
+struct Instance {
     script_host: ScriptHost,
     vm: Option<Vm>,
     usage: Arc<Mutex<Usage>>,
     pictures: Arc<OnceLock<Pictures>>,
 }
 
-impl Courier {
+impl Instance {
     fn deliver(&mut self, alert: &Alert) -> Result<(), DeliveryError> {
         let result = self.call(alert);
         {
