@@ -55,12 +55,7 @@ impl Current {
         }
         let refers = next.request.overlay.check_references(&self.loaded.file_tree);
         refers.map_err(|error| Refusal::of(RefusalKind::Invalid, &error, None))?;
-        next.loaded = parsed(&next.request)?;
-        if rights == Rights::Limited {
-            self.check_reach(&next)?;
-        }
-        next.loaded = on_this_machine(next.loaded);
-        check(&next.loaded)?;
+        next.loaded = self.load_for(rights, &next.request)?;
         // An earlier edit of what only another profile has waits until that is selected again.
         let is_switch = matches!(edit, Edit::Profile(_));
         let unused = unused(&next.loaded, &self.loaded);
@@ -75,28 +70,39 @@ impl Current {
         }
         if save {
             lay(edit, &mut next.saved, &known)?;
-            next.keep(is_switch)?;
+            next.keep(is_switch, rights)?;
         }
         Ok(Next { current: next, dropped: Vec::new() })
     }
 
-    /// Checks that no source of `next` opens a file that it does not open now or by the files alone. Before the
-    /// machine is asked for these files: its answer would say which there are.
-    fn check_reach(&self, next: &Self) -> Result<(), Refusal> {
-        let Some(other) = reach::first_other(&next.loaded.inputs, &[&self.loaded.inputs]) else { return Ok(()) };
-        let bare = parsed(&Request { overlay: Overlay::default(), ..self.request.clone() });
-        match bare {
-            Ok(bare) => reach::first_other(&next.loaded.inputs, &[&self.loaded.inputs, &bare.inputs]),
-            Err(_) => Some(other),
+    /// Loads what an author with these rights asks for. Their limits are checked before the machine is asked for files:
+    /// its answer would say which there are.
+    fn load_for(&self, rights: Rights, request: &Request) -> Result<Loaded, Refusal> {
+        let loaded = parsed(request)?;
+        if rights == Rights::Limited {
+            self.check_reach(&loaded)?;
         }
-        .map_or(Ok(()), |path| Err(Refusal::other_file(path)))
+        let loaded = on_this_machine(loaded);
+        check(&loaded)?;
+        Ok(loaded)
+    }
+
+    /// Checks that no source of `next` opens a file that it does not open now or by the files alone.
+    fn check_reach(&self, next: &Loaded) -> Result<(), Refusal> {
+        let Some(other) = reach::first_other(&next.inputs, &[&self.loaded.inputs]) else { return Ok(()) };
+        let bare = parsed(&Request { overlay: Overlay::default(), ..self.request.clone() });
+        let other = match bare {
+            Ok(bare) => reach::first_other(&next.inputs, &[&self.loaded.inputs, &bare.inputs]),
+            Err(_) => Some(other),
+        };
+        other.map_or(Ok(()), |path| Err(Refusal::other_file(path)))
     }
 
     /// Checks that the saved edits can be loaded alone: without literal secrets, and without unsaved edits.
-    fn keep(&self, is_switch: bool) -> Result<(), Refusal> {
+    fn keep(&self, is_switch: bool, rights: Rights) -> Result<(), Refusal> {
         use super::outcome::RefusalKind::NotSaved;
         self.saved.check_secrets().map_err(|error| Refusal::of(NotSaved, &error, None))?;
-        let alone = load(&Request { overlay: self.saved.clone(), ..self.request.clone() });
+        let alone = self.load_for(rights, &Request { overlay: self.saved.clone(), ..self.request.clone() });
         let unfit = match alone {
             Ok(alone) => Refusal::of_warnings(&unused(&alone, &self.loaded)).filter(|_| !is_switch),
             Err(refusal) => Some(refusal),

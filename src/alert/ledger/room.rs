@@ -41,3 +41,39 @@ impl Ledger {
         has_room && open.all(|queue| queue.held.len() < self.alerts_max && queue.bytes < self.bytes_max)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::super::check::alert;
+    use super::super::Offered;
+    use super::*;
+    use crate::config::AlertFilter;
+
+    #[test]
+    fn a_source_waits_for_the_queues_that_take_its_alerts_only() {
+        let mut ledger = Ledger::new(2, UNWRITTEN_BYTES_MAX, false);
+        assert!(["x", "y"].iter().all(|name| ledger.add(&Arc::from(*name))));
+        ledger.when_full = WhenFull::Block;
+        ledger.set_filter("x", AlertFilter { rules: vec!["fire".into()], ..AlertFilter::default() });
+        ledger.set_filter("y", AlertFilter { not_rules: vec!["fire".into()], ..AlertFilter::default() });
+        let of = |n: u64, source: &str, rule: &str| {
+            Arc::new(Alert { source: source.into(), rule: rule.into(), ..(*alert(n, "m")).clone() })
+        };
+        let room = |ledger: &Ledger| ["one", "two"].map(|source| ledger.has_room(&source.into()));
+        for n in 1..4 {
+            let fire = of(n, "one", "fire");
+            ledger.note_sender(&fire);
+            assert!(matches!(ledger.offer(fire, None, true, 0), Offered::Taken { missed, .. } if missed.is_empty()));
+        }
+        ledger.note_sender(&of(4, "two", "other"));
+        assert_eq!((ledger.pending("x"), room(&ledger)), (3, [false, true]));
+        // Whose alerts another filter takes is known with the next one.
+        ledger.set_filter("x", AlertFilter::default());
+        ledger.note_sender(&of(5, "two", "other"));
+        assert_eq!(room(&ledger), [true, false]);
+        ledger.forget_sender(&"two".into());
+        assert_eq!(room(&ledger), [true, true]);
+    }
+}

@@ -381,28 +381,3 @@ fn what_is_given_up_or_left_by_a_removed_handler_is_known_until_it_is_sent_again
     }
     assert_eq!((ledger.left.given_up(), ledger.left.removed().len()), (0, 0));
 }
-
-#[test]
-fn a_source_waits_for_the_queues_that_take_its_alerts_only() {
-    let mut ledger = ledger(2, false, &["x", "y"]);
-    ledger.when_full = WhenFull::Block;
-    ledger.set_filter("x", AlertFilter { rules: vec!["fire".into()], ..AlertFilter::default() });
-    ledger.set_filter("y", AlertFilter { not_rules: vec!["fire".into()], ..AlertFilter::default() });
-    let of = |n: u64, source: &str, rule: &str| {
-        Arc::new(Alert { source: source.into(), rule: rule.into(), ..(*alert(n, "m")).clone() })
-    };
-    let room = |ledger: &Ledger| ["one", "two"].map(|source| ledger.has_room(&source.into()));
-    for n in 1..4 {
-        let fire = of(n, "one", "fire");
-        ledger.note_sender(&fire);
-        assert!(missed(ledger.offer(fire, None, true, 0)).is_empty());
-    }
-    ledger.note_sender(&of(4, "two", "other"));
-    assert_eq!((ledger.pending("x"), room(&ledger)), (3, [false, true]));
-    // Whose alerts another filter takes is known with the next one.
-    ledger.set_filter("x", AlertFilter::default());
-    ledger.note_sender(&of(5, "two", "other"));
-    assert_eq!(room(&ledger), [true, false]);
-    ledger.forget_sender(&"two".into());
-    assert_eq!(room(&ledger), [true, true]);
-}
