@@ -96,8 +96,8 @@ pub enum Retry {
     /// The receiver refused it, and will do so again as far as one can tell (a bad request, a wrong address). It is tried
     /// `alerts.retry_attempts` times, and others go on meanwhile.
     Never,
-    /// The handler itself failed, and will do so again as far as one can tell (a script's error, a trap). It is tried like
-    /// one that the receiver refused.
+    /// The handler itself failed, and will do so again as far as one can tell (a script's error, a trap). It is tried
+    /// like one that the receiver refused.
     Fault,
     /// Some of the receivers have it, and the others refused it, and will do so again. This alert is given up, and the
     /// handler goes on: something gets through.
