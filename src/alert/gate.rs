@@ -196,8 +196,8 @@ impl Gate {
         self.is_told
     }
 
-    /// Whether the next frame may be judged: a source that ends may wait for room in the queues of the handlers that get
-    /// its alerts, so that none of these is given up for another one. A live source never waits.
+    /// Whether the next frame may be judged: a source that ends may wait for room in the queues of the handlers that
+    /// get its alerts, so that none of these is given up for another one. A live source never waits.
     pub fn has_room(&self) -> bool {
         !self.may_wait() || self.outbox.has_room(&self.id)
     }

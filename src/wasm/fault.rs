@@ -124,12 +124,11 @@ mod tests {
 
     use super::*;
     use crate::guest::{Limits, StateStore, Watchdog};
-    use crate::telemetry::Meter;
 
     fn context() -> GuestContext {
         let config = Arc::new(serde_json::json!({ "password": "C4n4ry" }));
         let (store, watchdog) = (StateStore::default(), Watchdog::start().unwrap());
-        GuestContext::new("crowd", None, config, Limits::wasm(), Arc::default(), &store, Meter::none(), watchdog)
+        GuestContext::new("crowd", None, Limits::wasm(), &store, watchdog).with_config(config)
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::admin::error::ApiError;
 use crate::admin::request::{Name, StepBody};
 use crate::alert::again::{NOTHING_AGAIN, has_failed, waits_at};
 use crate::alert::{Cased, Outbox};
-use crate::control::{Outcome, Who};
+use crate::control::Outcome;
 use crate::types::AlertId;
 
 /// Who sends it. Only its description is here.

@@ -14,8 +14,8 @@ impl Ledger {
         }
     }
 
-    /// Notes which queues the alert of a source that waits for room is for. Its source waits for these from now on: which
-    /// rules it has is not known before, and the first alert finds room in a full queue.
+    /// Notes which queues the alert of a source that waits for room is for. Its source waits for these from now on:
+    /// which rules it has is not known before, and the first alert finds room in a full queue.
     pub(in crate::alert) fn note_sender(&mut self, alert: &Alert) {
         for queue in self.queues.values_mut().filter(|queue| queue.wants(alert)) {
             if !queue.senders.contains(&alert.source) {
