@@ -233,12 +233,7 @@ impl Run {
     pub(crate) fn alerts(&self) -> Result<&Path, Error> {
         let (message, hint) = match (&self.database, &self.named) {
             (Some(database), _) if database.exists() => return Ok(database),
-            (Some(_), named) => {
-                if let Named::File(file) = named
-                    && let Some(error) = missing(file)
-                {
-                    return Err(error);
-                }
+            (Some(_), _) => {
                 let hint = "they are kept once `dsengine run` has run it, unless alerts.outbox.durability is memory; if \
                             its run had a --state DIR, name that";
                 ("no alerts are kept for this configuration".to_owned(), hint)
@@ -367,9 +362,7 @@ mod tests {
     fn a_missing_file_is_named() {
         let which =
             Which { config: Some("/nowhere/c.yaml".into()), state: Some("/nowhere".into()), ..Which::default() };
-        let run = which.find().unwrap();
-        for error in [run.alerts().unwrap_err(), run.engine().unwrap_err()] {
-            assert!(error.to_string().contains("there is no file /nowhere/c.yaml"), "{error}");
-        }
+        let error = which.find().unwrap_err();
+        assert!(error.to_string().contains("there is no file /nowhere/c.yaml"), "{error}");
     }
 }
