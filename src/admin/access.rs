@@ -72,7 +72,7 @@ pub(super) struct Caller {
 
 #[derive(Clone)]
 enum Identity {
-    /// Bound to loopback; the rights of one who has a token that may change everything nevertheless, or of any other.
+    /// Bound to loopback, where no token is needed. A token that may change everything gives whole rights.
     Open(Rights),
     /// A token, by header or by session.
     Token(Digest, Arc<Grant>),

@@ -143,7 +143,7 @@ impl Outbox {
         unsaved.iter().for_each(|cased| self.save_case(cased));
     }
 
-    /// Saves changed cases, and says so.
+    /// Saves changed cases, and publishes them as events.
     pub(super) fn case_changed(&self, changed: impl IntoIterator<Item = Cased>) {
         for cased in changed {
             self.save_case(&cased);

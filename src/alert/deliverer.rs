@@ -237,7 +237,7 @@ impl Deliverer {
     }
 }
 
-/// An error's text. Where the handler pauses between alerts it says so, and what to check.
+/// An error's text. If the handler pauses between alerts, it adds that, and what to check.
 fn described(error: &DeliveryError, courier: &Courier, retries: &Retries) -> String {
     if courier.is_stuck(error.retry, retries) {
         let why = match error.retry {

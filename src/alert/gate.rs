@@ -147,7 +147,7 @@ impl Gate {
         }
         self.begin(frame);
         self.count(&raised.rule, AlertOutcome::Raised);
-        // Quiet hours begin no condition, so one that lasts is told when they end.
+        // Quiet hours begin no condition, so one that lasts becomes an alert when they end.
         if let Some(stage) = self.policy.quiet(raised, frame) {
             self.count(&raised.rule, AlertOutcome::Suppressed);
             self.log_undecided(by, raised, frame, stage);
@@ -188,8 +188,8 @@ impl Gate {
         }
     }
 
-    /// Handles a draft as [`Gate::raise`] does. Returns whether somebody is told, by the alert or by a digest: not if
-    /// it is suppressed or refused.
+    /// Handles a draft as [`Gate::raise`] does. Returns whether it is sent, as an alert or in a digest: not if it is
+    /// suppressed or refused.
     pub fn tell(&mut self, raised: &Raised, frame: &Frame) -> bool {
         self.is_told = false;
         self.raise(raised, frame);

@@ -2,7 +2,7 @@
 //!
 //! A gate hands over the frame's picture once an alert is sent; one thread encodes and writes it ([`files`]), so no
 //! lane waits for an encoder or a disk. What waits is bounded in number and bytes; an alert whose picture finds no room
-//! has none and says so. A handler or the API may ask while it is being encoded: [`Pictures::of`] waits for it briefly.
+//! has `picture: false`. A handler or the API may ask for a picture that is not encoded yet: [`Pictures::of`] waits.
 //! A digest has the picture of its best alert (`digests`).
 
 mod digests;
@@ -35,7 +35,7 @@ use crate::types::{Alert, AlertId, Clock, SourceId};
 pub const PICTURES_MAX: usize = 16;
 /// Maximum bytes of their pixels. One picture may be larger.
 pub const PICTURES_BYTES_MAX: usize = 96 << 20;
-/// How long whoever wants a picture waits for it to be encoded.
+/// How long a reader waits for a picture to be encoded.
 pub const PICTURE_WAIT: Duration = Duration::from_secs(2);
 /// Time between searches for pictures that are too old.
 const SWEEP_EVERY: Duration = Duration::from_secs(600);
@@ -297,7 +297,7 @@ impl Kept {
         self.count(Outcome::Removed, removed);
         self.waiting.lock().let_go(bytes);
         if written.is_ok() {
-            // After the picture is there: whoever waits reads it.
+            // Last: this wakes the readers, which open the file.
             self.place(id);
         } else {
             self.waiting.lock().failed(&id);

@@ -1,4 +1,4 @@
-//! The latest decisions on drafts, failed deliveries and outcomes in memory, for whoever asks the running engine.
+//! The latest decisions on drafts, failed deliveries and outcomes in memory, for requests to the running engine.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

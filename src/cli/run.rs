@@ -272,7 +272,7 @@ impl Started {
             }
         }
         if signalled {
-            // Whoever interrupts a run does not expect it to be finished.
+            // A run that is interrupted need not be finished.
             exit = Exit::Fine;
         }
         if let Err(error) = observers.finish() {

@@ -51,7 +51,7 @@ pub(super) fn expand(node: &mut Node, path: &str, vars: &Vars<'_>, problems: &mu
     }
 }
 
-/// Whether a message shows the name in what is no reference of a known form. The name after `env:` is always shown.
+/// Whether a message may quote the name in a malformed reference. The name after `env:` is always quoted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Names {
     Shown,

@@ -1,4 +1,4 @@
-//! The files of this machine that sources open. Whoever may change one source only may not let it open others.
+//! The files of this machine that sources open. A token that is limited to sources may not make them open others.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -20,7 +20,7 @@ const SAVES: u64 = 8;
 /// What another process knows of a condition.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Elsewhere {
-    /// It may know it: its alert is told, and its key means the same there.
+    /// It may know it: its alert is sent, and its key means the same there.
     outlives: bool,
     /// Its alert is held back: another policy of this process may know it, but no other process.
     is_held: bool,

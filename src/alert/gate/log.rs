@@ -64,8 +64,8 @@ impl Gate {
         }
     }
 
-    /// Counts and logs an alert that a silence holds back. The policy learns that it was not sent, so what lasts is
-    /// told afterwards; until then it is raised on every frame.
+    /// Counts and logs an alert that a silence holds back. The policy learns that it was not sent, so a
+    /// condition that lasts becomes an alert afterwards; until then it is raised on every frame.
     pub(super) fn silenced(
         &mut self,
         by: Option<Raiser<'_>>,

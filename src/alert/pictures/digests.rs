@@ -67,7 +67,7 @@ impl Kept {
         }
     }
 
-    /// A picture is written under this id: moves it to where it belongs meanwhile, and says so to whoever waits.
+    /// Moves a written picture to the digest that has claimed it meanwhile, or removes it; then wakes the readers.
     pub(super) fn place(&self, mut id: AlertId) {
         loop {
             let goal = self.waiting.lock().arrived(&id);

@@ -40,7 +40,7 @@ pub(super) struct Waiting {
     pictures: usize,
     /// Bytes of their pixels.
     bytes: usize,
-    /// Alerts whose pictures failed, and who may be in a digest.
+    /// Alerts whose pictures failed. A digest may still name them.
     failed: BTreeSet<AlertId>,
 }
 

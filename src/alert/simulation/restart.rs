@@ -224,7 +224,7 @@ fn within(sent: &[Sent], limit: usize) -> Result<(), String> {
     }
 }
 
-/// After a restart with the clock set back, what was not raised for a while is told.
+/// After a restart with the clock set back, what was not raised for a while is sent.
 fn released(shots: &[Shot], restart: usize, sent: &[Sent]) -> Result<(), String> {
     let began_ns: u64 = shots[..restart].iter().map(|shot| shot.wait_ns).sum();
     let (mut now_ns, mut last) = (began_ns, BTreeMap::<Condition, u64>::new());

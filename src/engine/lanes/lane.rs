@@ -96,7 +96,7 @@ impl Lane {
         drop(end);
     }
 
-    /// Judges frame after frame, and carries out what it is told between them.
+    /// Judges frame after frame, and carries out commands between them.
     fn judge_all(&mut self, route: &Route) {
         loop {
             if !self.gate.has_room() {

@@ -158,7 +158,7 @@ fn in_any_pattern_each_loss_that_lasts_is_named_once_and_alerts_are_few() {
                     lost_alerts.push(second);
                 }
             }
-            // Whoever has been down or up for long enough is believed to be.
+            // A source that has been down or up for long enough counts as such.
             for (id, standing) in &lost.sources {
                 let long = now_ns.saturating_sub(standing.changed_ns) > WAIT_NS + INTERVAL_NS;
                 let is_known =

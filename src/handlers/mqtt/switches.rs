@@ -70,7 +70,7 @@ impl Switchboard {
             Ok(text) => read(&self.prefix, topic, text, &self.switches()),
             Err(_) => Err("it is no text".to_owned()),
         };
-        // Whoever sent it may show the new state already.
+        // The sender may show the new state already.
         let state = topic.strip_suffix("/set").map(|switch| format!("{switch}/state"));
         state.iter().for_each(|state| self.told.lock().get_mut(state).into_iter().for_each(String::clear));
         let sent = read.and_then(|command| self.commands.send(command).map_err(|refused| refused.to_string()));

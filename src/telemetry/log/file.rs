@@ -1,5 +1,5 @@
-//! The log's file. Lines that it does not take are counted, and it is said on standard error and to the listener; once
-//! it takes lines again, it is told in the file how many are missing there.
+//! The log's file. Lines that cannot be written are counted, and reported on standard error and to the listener. Once
+//! the file can be written again, a line in it says how many are missing.
 
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
