@@ -9,6 +9,7 @@
 //! | `monitoring.prometheus.path` | metrics |
 //! | `/api/v1/…` | the API, described at `/api/v1/openapi.json` |
 //! | `/live/SOURCE`, `/live` | live pictures of one source (MJPEG), of all |
+//! | `/whip/SOURCE` | publishing to a source over WebRTC (WHIP) |
 //! | `/` | the page |
 //!
 //! Every request passes `same_origin` (host, origin, caller) first; `routes` has what each requires, and `access`
@@ -32,6 +33,7 @@ mod routes;
 mod same_origin;
 mod session;
 mod streams;
+mod webrtc;
 mod work;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -208,6 +210,8 @@ fn router(app: AppState) -> Router {
         .merge(api_router())
         .route("/live", get(live::all))
         .route("/live/{source}", get(live::one))
+        .route("/whip/{source}", webrtc::open(post(webrtc::publish)))
+        .route("/whip/{source}/{session}", delete(webrtc::unpublish))
         .route("/", get(page::index))
         .route("/assets/{name}", get(page::asset))
         // The metrics page has a configured path, any but those above.

@@ -54,6 +54,7 @@ mod change;
 mod check;
 mod outlet;
 pub(crate) mod pace;
+pub mod peers;
 pub mod scene;
 mod sources;
 pub mod supervise;
@@ -63,13 +64,14 @@ pub use cause::{Cause, Failure, Patience};
 pub use change::Change;
 pub use check::{Samples, check_backend};
 pub use outlet::Outlet;
+pub use peers::{Answer, Offer, Peers, Unanswered};
 pub use sources::{SourceContext, Sources};
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::SourcePlan;
-use crate::error::{Code, Error};
+use crate::error::Error;
 use crate::types::{SourceId, Unmasked};
 
 /// The sink's answer to a frame.
@@ -176,12 +178,12 @@ pub trait Backend: Send {
         Ok(())
     }
 
-    /// Applies `fps`, `every` and `retry` from a changed plan to a running source, between two frames and without
+    /// Applies `fps`, `every`, `retry` and `blackout` from a changed plan to a running source, between two frames and without
     /// touching its pipeline. An ended source accepts the plan without effect. Other differences in `plan` are ignored:
     /// to change the input, pace or repetition, remove the source and add it again.
     ///
     /// # Errors
-    /// [`Code::Source`] when this backend has no such source.
+    /// [`Code::Source`](crate::error::Code::Source) when this backend has no such source.
     fn change_source(&mut self, plan: &SourcePlan) -> Result<(), Error>;
 
     /// Stops a source and frees its resources; its name is free at once. Unknown names are ignored.
@@ -193,14 +195,12 @@ pub trait Backend: Send {
     /// Stops every source within `deadline`, as [`remove_source`](Self::remove_source) does.
     fn stop(&mut self, deadline: Duration);
 
-    /// Answers a publisher's SDP offer for `source` with this backend's SDP answer. Only for sources that wait for a
-    /// publisher ([`SourceState::Waiting`]).
+    /// The WebRTC side of a source.
     ///
     /// # Errors
-    /// [`Code::Source`] when the source takes no publisher, which is the default.
-    fn offer(&mut self, source: &SourceId, _sdp: &str) -> Result<String, Error> {
-        Err(Error::new(Code::Source, format!("source {source} does not take a publisher"))
-            .hint("publish to a source whose state is `waiting`"))
+    /// [`Code::Source`](crate::error::Code::Source) when the source has none, which is the default.
+    fn peers(&self, source: &SourceId) -> Result<Arc<dyn Peers>, Error> {
+        Err(peers::no_peers(source))
     }
 }
 

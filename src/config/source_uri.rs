@@ -64,7 +64,7 @@ pub(super) fn stem(input: &Parsed) -> Option<String> {
         Parsed::Input { input, .. } => match input {
             Input::File(path) | Input::Trace(path) => stem(path),
             Input::Scene { name, .. } => stem(std::path::Path::new(name)),
-            Input::Test { .. } | Input::Rtsp(_) => None,
+            Input::Test { .. } | Input::Rtsp(_) | Input::Webrtc(_) => None,
         },
         Parsed::NotBuilt(_) => None,
     }

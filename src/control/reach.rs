@@ -23,6 +23,6 @@ fn opened(input: &Input) -> Option<(&'static str, PathBuf)> {
         // Any other name is a path, whatever it ends with.
         Input::Scene { name, .. } => Scene::shipped().all(|shipped| shipped != name).then(|| ("uri", name.into())),
         Input::Rtsp(camera) => camera.ca_file.clone().map(|file| ("parameters.ca_file", file)),
-        Input::Test { .. } => None,
+        Input::Webrtc(_) | Input::Test { .. } => None,
     }
 }

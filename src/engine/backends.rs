@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use crate::backend::peers::no_peers;
 use crate::backend::scene::SceneBackend;
 use crate::backend::trace::TraceBackend;
-use crate::backend::{Backend, Sink};
+use crate::backend::{Backend, Peers, Sink};
 use crate::config::{BackendKind, SourcePlan};
 use crate::error::{Code, Error};
 use crate::gst::GstBackend;
@@ -120,16 +121,15 @@ impl Backends {
         }
     }
 
-    /// Passes a publisher's SDP offer to the source's backend; returns the answer.
+    /// The WebRTC side of a source.
     ///
     /// # Errors
-    /// When there is no such source, or it does not accept publishers.
-    pub(super) fn offer(&self, source: &SourceId, sdp: &str) -> Result<String, Error> {
-        let mut state = self.state.lock();
-        let State { running, sources, .. } = &mut *state;
-        match sources.get(source).and_then(|kind| running.get_mut(kind)) {
-            Some(backend) => backend.offer(source, sdp),
-            None => Err(Error::new(Code::Source, format!("there is no source '{source}'"))),
+    /// When there is no such source, or it has none.
+    pub(super) fn peers(&self, source: &SourceId) -> Result<Arc<dyn Peers>, Error> {
+        let state = self.state.lock();
+        match state.sources.get(source).and_then(|kind| state.running.get(kind)) {
+            Some(backend) => backend.peers(source),
+            None => Err(no_peers(source)),
         }
     }
 

@@ -23,6 +23,7 @@ use super::view::status::{AlertStatus, HandlerStatus, PluginStatus, Status, Stra
 use super::view::strategy::StrategyBoard;
 use crate::alert::records::Records;
 use crate::alert::{Commanded, Outbox, Switches};
+use crate::backend::Peers;
 use crate::config::Plan;
 use crate::error::{Code, Error};
 use crate::guest::Files;
@@ -173,14 +174,6 @@ impl Handle {
     pub fn restart_source(&self, source: &str) -> Result<(), Error> {
         let id = SourceId::from(source);
         self.ask(move |owner| owner.restart_source(&id))?
-    }
-
-    /// Passes a publisher's SDP offer to a source that waits for one; returns the answer.
-    ///
-    /// # Errors
-    /// When there is no such source, or it does not accept publishers.
-    pub fn offer(&self, source: &str, sdp: &str) -> Result<String, Error> {
-        self.0.parts.backends.offer(&SourceId::from(source), sdp)
     }
 
     /// Sets a note on the engine's health in `who`'s name, replacing the former one; `None` removes it.
@@ -344,6 +337,10 @@ impl EngineApi for Handle {
         metrics.queue("inference").set(self.0.parts.pool.waiting() as i64);
         metrics.queue("changes").set(self.0.owner.queue.len() as i64);
         self.0.metrics.render()
+    }
+
+    fn peers(&self, source: &str) -> Result<Arc<dyn Peers>, Error> {
+        self.0.parts.backends.peers(&SourceId::from(source))
     }
 
     fn count_refused(&self, reason: &'static str) {

@@ -1,5 +1,6 @@
 //! The GStreamer backend: checks, starts, changes and removes sources.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +8,9 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 
 use super::playback::Playback;
-use crate::backend::{Backend, Sink, Sources, supervise};
+use super::webrtc::{Counter, Door, Reception};
+use crate::backend::peers::no_peers;
+use crate::backend::{Backend, Peers, Sink, Sources, supervise};
 use crate::config::{Input, SourcePlan};
 use crate::error::{Code, Error};
 use crate::outbound;
@@ -17,6 +20,8 @@ use crate::types::{Clock, SourceId};
 pub struct GstBackend {
     clock: Arc<dyn Clock>,
     sources: Sources,
+    /// The WebRTC side of each source.
+    doors: BTreeMap<SourceId, Arc<Door>>,
 }
 
 impl GstBackend {
@@ -29,7 +34,7 @@ impl GstBackend {
             Error::new(Code::Pipeline, format!("GStreamer does not start: {error}"))
                 .hint("`dsengine doctor` shows what is installed")
         })?;
-        Ok(Self { clock, sources: Sources::default() })
+        Ok(Self { clock, sources: Sources::default(), doors: BTreeMap::new() })
     }
 }
 
@@ -41,9 +46,14 @@ impl Backend for GstBackend {
     fn add_source(&mut self, plan: &SourcePlan, sink: Arc<dyn Sink>) -> Result<(), Error> {
         check(plan)?;
         let (ours, clock) = (plan.clone(), Arc::clone(&self.clock));
-        self.sources.start(plan, sink, &format!("src-{}", plan.id), move |context| {
-            supervise::run(Playback::new(Arc::clone(&clock)), ours, clock, context);
-        })
+        let door = Door::new(plan);
+        let theirs = Arc::clone(&door);
+        self.sources.start(plan, sink, &format!("src-{}", plan.id), move |context| match ours.input {
+            Input::Webrtc(_) => supervise::run(Reception(theirs), ours, clock, context),
+            _ => supervise::run(Playback::new(Arc::clone(&clock)), ours, clock, context),
+        })?;
+        self.doors.insert(plan.id.clone(), door);
+        Ok(())
     }
 
     fn change_source(&mut self, plan: &SourcePlan) -> Result<(), Error> {
@@ -51,11 +61,20 @@ impl Backend for GstBackend {
     }
 
     fn remove_source(&mut self, source: &SourceId, deadline: Duration) {
+        if let Some(door) = self.doors.remove(source) {
+            door.close();
+        }
         self.sources.remove(source, deadline);
     }
 
     fn stop(&mut self, deadline: Duration) {
+        std::mem::take(&mut self.doors).into_values().for_each(|door| door.close());
         self.sources.stop(None, deadline);
+    }
+
+    fn peers(&self, source: &SourceId) -> Result<Arc<dyn Peers>, Error> {
+        let door = self.doors.get(source).ok_or_else(|| no_peers(source))?;
+        Ok(Arc::new(Counter(Arc::clone(door))))
     }
 }
 
@@ -76,6 +95,15 @@ fn check(plan: &SourcePlan) -> Result<(), Error> {
                 Error::new(Code::Pipeline, format!("source {}: GStreamer's rtspsrc is not installed", plan.id))
                     .hint("apt-get install gstreamer1.0-plugins-good")
             })
+        }
+        Input::Webrtc(_) => {
+            match ["webrtcbin", "nicesrc"].iter().find(|name| gst::ElementFactory::find(name).is_none()) {
+                None => Ok(()),
+                Some(name) => {
+                    Err(Error::new(Code::Pipeline, format!("source {}: GStreamer's {name} is not installed", plan.id))
+                        .hint("apt-get install gstreamer1.0-plugins-bad gstreamer1.0-nice"))
+                }
+            }
         }
         Input::Test { pattern, width, height, fps, .. } => {
             if *width == 0 || *height == 0 || !(fps.is_finite() && *fps > 0.0) {

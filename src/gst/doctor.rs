@@ -18,6 +18,13 @@ const NEEDS: &[(&str, &[&[&str]], &str)] = &[
     ("writing mp4", &[&["x264enc", "openh264enc"], &["mp4mux"]], "gstreamer1.0-plugins-ugly gstreamer1.0-plugins-good"),
 ];
 
+/// The same for what only some sources need.
+const OPTIONAL: &[(&str, &[&[&str]], &str)] = &[(
+    "WebRTC",
+    &[&["webrtcbin"], &["dtlssrtpdec"], &["nicesrc"], &["srtpdec"]],
+    "gstreamer1.0-plugins-bad gstreamer1.0-nice",
+)];
+
 /// Checks GStreamer's version and the elements of each capability.
 pub fn doctor() -> Vec<Finding> {
     if let Err(error) = gst::init() {
@@ -38,7 +45,7 @@ pub fn doctor() -> Vec<Finding> {
     };
     let found = |name: &&&str| gst::ElementFactory::find(name).is_some();
     std::iter::once(version)
-        .chain(NEEDS.iter().map(|(name, needs, package)| {
+        .chain(NEEDS.iter().chain(OPTIONAL).enumerate().map(|(at, (name, needs, package))| {
             let missing: Vec<String> =
                 needs.iter().filter(|any| !any.iter().any(|e| found(&e))).map(|any| any.join(" or ")).collect();
             let there: Vec<&str> = needs.iter().filter_map(|any| any.iter().find(found).copied()).collect();
@@ -46,7 +53,7 @@ pub fn doctor() -> Vec<Finding> {
             Finding {
                 name: (*name).into(),
                 ok,
-                optional: false,
+                optional: at >= NEEDS.len(),
                 detail: if ok { there.join(", ") } else { format!("missing: {}", missing.join(", ")) },
                 hint: (!ok).then(|| format!("apt-get install {package}")),
             }
@@ -61,7 +68,7 @@ mod tests {
     #[test]
     fn what_is_missing_comes_with_its_package() {
         let findings = doctor();
-        assert_eq!(findings.len(), NEEDS.len() + 1);
+        assert_eq!(findings.len(), NEEDS.len() + OPTIONAL.len() + 1);
         for finding in findings {
             assert_eq!(finding.ok, finding.hint.is_none(), "{finding:?}");
             assert!(!finding.detail.is_empty(), "{finding:?}");

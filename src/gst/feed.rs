@@ -34,6 +34,14 @@ const CUT_OFF: &str = "no stream can be read from it; it is cut off";
 /// The context that a demuxer asks for when a stream is encrypted.
 const DECRYPTION: &str = "drm-preferred-decryption-system-id";
 
+/// What a source is added to.
+pub(super) struct Place<'a> {
+    pub(super) pipeline: &'a gst::Pipeline,
+    /// Takes its pictures.
+    pub(super) convert: &'a gst::Element,
+    pub(super) observed: &'a Arc<Observed>,
+}
+
 /// A playing pipeline. Dropping it shuts it down within a time limit.
 pub(super) struct Feed {
     pipeline: gst::Pipeline,
@@ -61,6 +69,20 @@ impl Feed {
             Input::Rtsp(camera) => Some(Session::new(camera, attempts)),
             _ => None,
         };
+        let mut feed = Self::build(pacing, |place| match (input, &mut session) {
+            (Input::File(path), _) => file(place, path),
+            (Input::Test { pattern, frames, width, height, fps }, _) => {
+                test(place, pattern, *frames, (*width, *height), *fps)
+            }
+            (_, Some(session)) => session.build(place.pipeline, place.convert, place.observed),
+            _ => Err("not a source that GStreamer plays".into()),
+        })?;
+        (feed.session, feed.clip) = (session, input.file().map(Path::to_owned));
+        feed.play()
+    }
+
+    /// Builds the pipeline around what `source` adds to it.
+    pub(super) fn build(pacing: Pacing, source: impl FnOnce(&Place<'_>) -> Result<(), String>) -> Result<Self, String> {
         let pipeline = gst::Pipeline::new();
         let bus = pipeline.bus().ok_or("the pipeline has no bus")?;
         let observed = Arc::new(Observed::default());
@@ -69,16 +91,9 @@ impl Feed {
         add(&pipeline, &[&convert, appsink.upcast_ref()])?;
         convert.link(&appsink).map_err(|_| "videoconvert and appsink do not link")?;
         tune_decoders(&pipeline, &observed);
-        match (input, &mut session) {
-            (Input::File(path), _) => file(&pipeline, path, &convert, &observed)?,
-            (Input::Test { pattern, frames, width, height, fps }, _) => {
-                test(&pipeline, pattern, *frames, (*width, *height), *fps, &convert)?;
-            }
-            (_, Some(session)) => session.build(&pipeline, &convert, &observed)?,
-            _ => return Err("not a source that GStreamer plays".into()),
-        }
+        source(&Place { pipeline: &pipeline, convert: &convert, observed: &observed })?;
         let (missing, error) = (None, None);
-        let mut feed = Self {
+        Ok(Self {
             pipeline,
             appsink,
             bus,
@@ -89,13 +104,17 @@ impl Feed {
             undecoded: 0,
             missing,
             error,
-            session,
-            clip: input.file().map(Path::to_owned),
-        };
-        if feed.pipeline.set_state(gst::State::Playing).is_err() {
-            return Err(feed.failure().map_or_else(|| "the pipeline does not start".into(), |failure| failure.reason));
+            session: None,
+            clip: None,
+        })
+    }
+
+    /// Starts it.
+    pub(super) fn play(mut self) -> Result<Self, String> {
+        if self.pipeline.set_state(gst::State::Playing).is_err() {
+            return Err(self.failure().map_or_else(|| "the pipeline does not start".into(), |failure| failure.reason));
         }
-        Ok(feed)
+        Ok(self)
     }
 
     /// The next decoded frame; waits at most `wait`.
@@ -273,7 +292,7 @@ impl Drop for Feed {
     }
 }
 
-fn missing(name: &str) -> String {
+pub(super) fn missing(name: &str) -> String {
     format!("GStreamer has no {name} here (`dsengine doctor` names the package)")
 }
 
@@ -333,7 +352,8 @@ fn watch_pad(pad: &gst::Pad, observed: &Arc<Observed>) {
     });
 }
 
-fn file(pipeline: &gst::Pipeline, path: &Path, convert: &gst::Element, observed: &Arc<Observed>) -> Result<(), String> {
+fn file(place: &Place<'_>, path: &Path) -> Result<(), String> {
+    let Place { pipeline, convert, observed } = place;
     let location = path.to_str().ok_or("its path is not UTF-8")?;
     let source = make("filesrc")?;
     source.set_property("location", location);
@@ -344,13 +364,13 @@ fn file(pipeline: &gst::Pipeline, path: &Path, convert: &gst::Element, observed:
 }
 
 fn test(
-    pipeline: &gst::Pipeline,
+    place: &Place<'_>,
     pattern: &str,
     frames: Option<u64>,
     (width, height): (u32, u32),
     fps: f64,
-    convert: &gst::Element,
 ) -> Result<(), String> {
+    let Place { pipeline, convert, .. } = place;
     let source = make("videotestsrc")?;
     source.set_property_from_str("pattern", pattern);
     source.set_property("is-live", frames.is_none());
@@ -365,7 +385,7 @@ fn test(
         .framerate(gst::Fraction::approximate_f64(fps).ok_or("its frame rate is not a number")?)
         .build();
     add(pipeline, &[&source])?;
-    source.link_filtered(convert, &caps).map_err(|_| "videotestsrc does not make such a picture".into())
+    source.link_filtered(*convert, &caps).map_err(|_| "videotestsrc does not make such a picture".into())
 }
 
 #[cfg(test)]

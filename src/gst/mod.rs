@@ -25,6 +25,7 @@ mod redirect;
 mod tls;
 mod turn;
 mod undecoded;
+mod webrtc;
 
 pub use backend::GstBackend;
 pub use doctor::doctor;

@@ -26,7 +26,7 @@ const FILE_PATIENCE: u32 = 30;
 const LIVE_PATIENCE: u32 = 2;
 /// Subtracted from `gap`: a camera's last frames arrive up to 100 ms after it stopped sending (measured), and a busy
 /// machine polls late. So a lost camera is still noticed within `gap`.
-const NETWORK_TAIL: Duration = Duration::from_millis(250);
+pub(super) const NETWORK_TAIL: Duration = Duration::from_millis(250);
 
 /// Makes a pipeline for each attempt.
 pub(super) struct Playback {

@@ -85,5 +85,6 @@ mod wasm;
 mod watch;
 mod webhook_answers;
 mod webhooks;
+mod webrtc;
 mod wit;
 mod zoo_lua;

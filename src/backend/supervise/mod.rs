@@ -111,6 +111,12 @@ pub trait Attempt {
         None
     }
 
+    /// Gives up a publisher whose silence exceeds the limit. Returns whether the source goes on and waits for another; if
+    /// not, the attempt fails.
+    fn let_go(&mut self) -> bool {
+        false
+    }
+
     /// Why no frame comes at the moment.
     fn quiet(&self) -> Quiet {
         Quiet::Unexplained

@@ -139,7 +139,7 @@ impl<O: Origin> Pump<'_, O> {
     }
 
     /// Checks, when no frame came, whether and how the attempt has ended.
-    fn over(&self, attempt: &mut O::Attempt, watch: &mut Watch, now: u64) -> Option<End> {
+    fn over(&mut self, attempt: &mut O::Attempt, watch: &mut Watch, now: u64) -> Option<End> {
         let (live, seen) = (watch.pacing == Pacing::Live, watch.seen);
         let describe = |reason: String| match (live, seen) {
             (false, 1..) => format!("broke off after {}: {reason}", count(seen, "frame")),
@@ -173,16 +173,22 @@ impl<O: Origin> Pump<'_, O> {
         match attempt.quiet() {
             Quiet::Paced => watch.watchdog.excuse(now),
             Quiet::NoPublisher => {
-                watch.watchdog.restart(now);
-                self.outlet.enter(SourceState::Waiting);
+                self.waiting(watch, now);
             }
             Quiet::Unexplained => {
+                if self.outlet.state() == Some(SourceState::Waiting) {
+                    self.outlet.enter(SourceState::Connecting);
+                }
                 let mut silent = watch.watchdog.silence(now);
                 if watch.watchdog.doubts(now) && (silent.is_some() || watch.starved.due(now)) {
                     watch.watchdog.forgive(watch.starved.look(self.clock.waited_ns(), now));
                     silent = watch.watchdog.silence(now);
                 }
                 let silent = silent?.as_secs_f64();
+                if attempt.let_go() {
+                    self.waiting(watch, now);
+                    return None;
+                }
                 let reason = match (seen, attempt.waits_for()) {
                     (0, Some(what)) => format!("no first frame for {silent:.1} s: {what}"),
                     (0, None) => format!("no first frame for {silent:.1} s"),
@@ -192,6 +198,13 @@ impl<O: Origin> Pump<'_, O> {
             }
         }
         None
+    }
+
+    /// Waits for a publisher: the time until it comes is no silence.
+    fn waiting(&mut self, watch: &mut Watch, now: u64) {
+        watch.watchdog.restart(now);
+        self.gaps.start();
+        self.outlet.enter(SourceState::Waiting);
     }
 }
 

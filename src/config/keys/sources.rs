@@ -12,7 +12,7 @@ pub(super) const ROWS: &[Row] = &[
     planned("sources[].name", "a name for people, shown beside the id"),
     proved(
         "sources[].type",
-        "file, rtsp, test, scene, trace; webcam, webrtc, network and http are not built yet",
+        "file, rtsp, webrtc, test, scene, trace; webcam, network and http are not built yet",
         "the_summary_has_the_sources_that_are_listed_and_switched_on",
     ),
     proved("sources[].uri", "what is read", "the_summary_has_the_sources_that_are_listed_and_switched_on"),
@@ -146,6 +146,16 @@ pub(super) const ROWS: &[Row] = &[
         "sources[].parameters.fingerprint",
         "the one certificate that a camera may show",
         "a_cameras_certificate_is_accepted_by_its_authority_or_its_fingerprint",
+    ),
+    portable(
+        "sources[].parameters.stun",
+        "through which a WebRTC source learns its public address",
+        "a_publisher_is_reached_through_the_servers_that_are_set",
+    ),
+    portable(
+        "sources[].parameters.turn",
+        "which relays a WebRTC source's packets",
+        "a_publisher_is_reached_through_the_servers_that_are_set",
     ),
     planned("sources[].parameters.buffer_size", "receive buffer of a stream"),
     // zones

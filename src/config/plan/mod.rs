@@ -14,6 +14,7 @@ mod pictures;
 mod policy;
 mod source;
 mod strategy;
+mod webrtc;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -33,6 +34,7 @@ pub use pictures::*;
 pub use policy::*;
 pub use source::*;
 pub use strategy::*;
+pub use webrtc::{IceServers, Sender, WebrtcPlan};
 
 use crate::types::{Level, Schedule, SourceId, TimeZone};
 

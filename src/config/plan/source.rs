@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::camera::Camera;
 use super::policy::SourceAlerts;
+use super::webrtc::WebrtcPlan;
 use crate::types::{Blackout, SourceId, Zone};
 
 /// One source.
@@ -61,6 +62,8 @@ pub enum Input {
     File(PathBuf),
     /// A network camera. Live.
     Rtsp(Box<Camera>),
+    /// A WebRTC publisher. Live.
+    Webrtc(Box<WebrtcPlan>),
     /// GStreamer's test picture. Live unless `frames` bounds it.
     Test {
         /// `videotestsrc pattern`, by nick (`smpte`, `ball`, `black` …).
@@ -95,6 +98,7 @@ impl Input {
         match self {
             Self::File(path) => path.display().to_string(),
             Self::Rtsp(camera) => redact(camera.uri()),
+            Self::Webrtc(plan) => redact(plan.address()),
             Self::Test { pattern, .. } => format!("test:pattern={pattern}"),
             Self::Scene { name, .. } => format!("scene:{name}"),
             Self::Trace(path) => format!("trace:{}", path.display()),
@@ -106,14 +110,14 @@ impl Input {
         match self {
             Self::File(path) | Self::Trace(path) => Some(path),
             Self::Scene { name, .. } if name.ends_with(".yaml") || name.ends_with(".yml") => Some(Path::new(name)),
-            Self::Scene { .. } | Self::Rtsp(_) | Self::Test { .. } => None,
+            Self::Scene { .. } | Self::Rtsp(_) | Self::Webrtc(_) | Self::Test { .. } => None,
         }
     }
 
     /// Whether it delivers pictures.
     pub fn has_pixels(&self) -> bool {
         match self {
-            Self::File(_) | Self::Rtsp(_) | Self::Test { .. } => true,
+            Self::File(_) | Self::Rtsp(_) | Self::Webrtc(_) | Self::Test { .. } => true,
             Self::Scene { pixels, .. } => *pixels,
             Self::Trace(_) => false,
         }
@@ -123,7 +127,7 @@ impl Input {
     pub fn is_live(&self) -> bool {
         match self {
             Self::File(_) | Self::Trace(_) => false,
-            Self::Rtsp(_) => true,
+            Self::Rtsp(_) | Self::Webrtc(_) => true,
             Self::Test { frames, .. } => frames.is_none(),
             Self::Scene { live, .. } => *live,
         }
@@ -134,7 +138,7 @@ impl Input {
         match self {
             Self::Scene { .. } => BackendKind::Scene,
             Self::Trace(_) => BackendKind::Trace,
-            Self::File(_) | Self::Rtsp(_) | Self::Test { .. } => BackendKind::Gst,
+            Self::File(_) | Self::Rtsp(_) | Self::Webrtc(_) | Self::Test { .. } => BackendKind::Gst,
         }
     }
 }

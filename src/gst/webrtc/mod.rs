@@ -1,0 +1,16 @@
+//! WebRTC through `webrtcbin`: publishers of a source (WHIP) and its viewers (WHEP).
+//!
+//! A [`Door`] is the WebRTC side of one source: it answers offers, on the caller's thread. A publisher's pipeline then
+//! goes to the source's own thread (`publisher`), which pulls its frames as those of any source. `sdp` checks what peers
+//! send before GStreamer sees it. The elements and the library are looked up at run time, so a host without them starts.
+//! Read `door` next.
+
+mod abi;
+mod addresses;
+mod connection;
+mod door;
+mod publisher;
+mod sdp;
+
+pub(super) use door::{Counter, Door};
+pub(super) use publisher::Reception;

@@ -1,0 +1,134 @@
+"""A WebRTC peer that is not GStreamer: publishes a moving picture (WHIP), or plays a source (WHEP).
+
+    webrtc_peer.py publish URL [--codec H264|VP8] [--token TOKEN] [--fps N]
+    webrtc_peer.py play URL [--token TOKEN]
+
+Prints one JSON object a line: {"is": "answered", "status": 201, ...}, {"is": "state", ...}, {"is": "frame", "n": ...,
+"at": ...}. Reads commands, one a line: `freeze` stops sending pictures, `thaw` goes on, `bye` ends the session by
+DELETE, `quit` ends without a word.
+"""
+
+import argparse
+import asyncio
+import fractions
+import json
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+
+import aioice.ice
+import av
+from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription, VideoStreamTrack
+from aiortc.rtcrtpsender import RTCRtpSender
+
+aioice.ice.get_host_addresses = lambda use_ipv4, use_ipv6: ["127.0.0.1"]
+
+
+def say(**what):
+    print(json.dumps(what), flush=True)
+
+
+class Picture(VideoStreamTrack):
+    """A bright bar that moves over a dark ground."""
+
+    def __init__(self, fps):
+        super().__init__()
+        self.period, self.n, self.start, self.going = 1 / fps, 0, time.time(), asyncio.Event()
+        self.going.set()
+
+    async def recv(self):
+        await self.going.wait()
+        due = self.start + self.n * self.period
+        await asyncio.sleep(max(0, due - time.time()))
+        frame = av.VideoFrame(320, 240, "yuv420p")
+        luma = bytearray(b"\x20" * (320 * 240))
+        left = (self.n * 4) % 280
+        for row in range(60, 180):
+            luma[row * 320 + left : row * 320 + left + 40] = b"\xe0" * 40
+        frame.planes[0].update(bytes(luma))
+        for plane in frame.planes[1:]:
+            plane.update(b"\x80" * plane.buffer_size)
+        frame.pts, frame.time_base = int(self.n * self.period * 90000), fractions.Fraction(1, 90000)
+        self.n += 1
+        return frame
+
+
+def ask(method, url, token, body=None):
+    headers = {"Content-Type": "application/sdp"} if body else {}
+    if token:
+        headers["Authorization"] = "Bearer " + token
+    request = urllib.request.Request(url, data=body and body.encode(), headers=headers, method=method)
+    try:
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return answer.status, answer.headers.get("Location"), answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, None, error.read().decode()
+
+
+async def commands(on_line):
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    while line := await reader.readline():
+        if await on_line(line.decode().strip()):
+            return
+
+
+async def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("what", choices=["publish", "play"])
+    parser.add_argument("url")
+    parser.add_argument("--codec", default="VP8")
+    parser.add_argument("--token")
+    parser.add_argument("--fps", type=float, default=20)
+    args = parser.parse_args()
+
+    peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    peer.on("connectionstatechange", lambda: say(**{"is": "state", "state": peer.connectionState}))
+    picture = None
+    if args.what == "publish":
+        picture = Picture(args.fps)
+        transceiver = peer.addTransceiver(picture, direction="sendonly")
+        wanted = "video/" + args.codec
+        chosen = [c for c in RTCRtpSender.getCapabilities("video").codecs if c.mimeType.lower() == wanted.lower()]
+        transceiver.setCodecPreferences(chosen)
+    else:
+        peer.addTransceiver("video", direction="recvonly")
+
+        @peer.on("track")
+        def on_track(track):
+            async def drain():
+                n = 0
+                while True:
+                    frame = await track.recv()
+                    n += 1
+                    middle = bytes(frame.to_ndarray(format="gray")[frame.height // 2, :: max(1, frame.width // 16)])
+                    say(**{"is": "frame", "n": n, "at": time.time(), "width": frame.width, "height": frame.height,
+                           "row": middle.hex()})
+            asyncio.ensure_future(drain())
+
+    await peer.setLocalDescription(await peer.createOffer())
+    offer = peer.localDescription.sdp
+    status, location, body = await asyncio.to_thread(ask, "POST", args.url, args.token, offer)
+    say(**{"is": "answered", "status": status, "location": location, "body": body})
+    if status != 201:
+        await peer.close()
+        return
+    await peer.setRemoteDescription(RTCSessionDescription(body, "answer"))
+
+    async def on_line(line):
+        if line == "freeze" and picture:
+            picture.going.clear()
+        elif line == "thaw" and picture:
+            picture.going.set()
+        elif line == "bye":
+            session = urllib.parse.urljoin(args.url, location)
+            say(**{"is": "deleted", "status": (await asyncio.to_thread(ask, "DELETE", session, args.token))[0]})
+        return line == "quit"
+
+    await commands(on_line)
+
+
+asyncio.run(main())
