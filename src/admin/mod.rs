@@ -10,6 +10,7 @@
 //! | `/api/v1/…` | the API, described at `/api/v1/openapi.json` |
 //! | `/live/SOURCE`, `/live` | live pictures of one source (MJPEG), of all |
 //! | `/whip/SOURCE` | publishing to a source over WebRTC (WHIP) |
+//! | `/whep/SOURCE` | watching a source over WebRTC (WHEP) |
 //! | `/` | the page |
 //!
 //! Every request passes `same_origin` (host, origin, caller) first; `routes` has what each requires, and `access`
@@ -212,6 +213,8 @@ fn router(app: AppState) -> Router {
         .route("/live/{source}", get(live::one))
         .route("/whip/{source}", webrtc::open(post(webrtc::publish)))
         .route("/whip/{source}/{session}", delete(webrtc::unpublish))
+        .route("/whep/{source}", webrtc::open(post(webrtc::watch)))
+        .route("/whep/{source}/{session}", delete(webrtc::unwatch))
         .route("/", get(page::index))
         .route("/assets/{name}", get(page::asset))
         // The metrics page has a configured path, any but those above.

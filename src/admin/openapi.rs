@@ -47,7 +47,7 @@ const PAGED: &[&str] = &["/api/v1/alerts"];
 const STREAMS: &[&str] = &["/api/v1/events", "/api/v1/logs", "/live", "/live/{source}"];
 
 /// Paths that open and end WebRTC sessions.
-const PEERS: &[&str] = &["/whip/{source}", "/whip/{source}/{session}"];
+const PEERS: &[&str] = &["/whip/{source}", "/whip/{source}/{session}", "/whep/{source}", "/whep/{source}/{session}"];
 /// Paths whose request may have no body.
 const BODILESS: &[&str] =
     &["/api/v1/alerts/{id}/acknowledge", "/api/v1/alerts/{id}/resolve", "/api/v1/alerts/{id}/reopen"];
@@ -111,7 +111,9 @@ const BODILESS: &[&str] =
         live::one,
         live::all,
         webrtc::publish,
-        webrtc::unpublish
+        webrtc::unpublish,
+        webrtc::watch,
+        webrtc::unwatch
     ),
     components(schemas(ErrorBody, Event))
 )]

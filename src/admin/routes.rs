@@ -101,6 +101,8 @@ pub(super) const ROUTES: &[Route] = &[
     row("DELETE", "/api/v1/session", NONE),
     row("GET", "/live", READ),
     row("GET", "/live/{source}", READ),
+    row("POST", "/whep/{source}", READ),
+    row("DELETE", "/whep/{source}/{session}", READ),
     row("POST", "/whip/{source}", PUBLISH),
     row("DELETE", "/whip/{source}/{session}", PUBLISH),
     // The page contains no data, and is where a token is entered.

@@ -4,6 +4,7 @@
 //! `Location` ends it. Candidates that are sent later (PATCH) are not taken.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, FromRequest, Path, Request, State};
@@ -11,6 +12,8 @@ use axum::http::header::{CONTENT_TYPE, LOCATION};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::MethodRouter;
+
+use tokio::time;
 
 use super::AppState;
 use super::access::Caller;
@@ -21,6 +24,8 @@ use crate::backend::{Answer, Offer, Peers, Unanswered};
 
 /// Longest offer.
 const OFFER_BYTES_MAX: usize = 64 * 1024;
+/// How often a session is looked at.
+const SESSION_TICK: Duration = Duration::from_secs(2);
 /// The media type of offers and answers.
 const SDP: &str = "application/sdp";
 /// `Retry-After` of a source that is occupied: a publisher that vanished is given up after this time.
@@ -44,8 +49,65 @@ pub(super) async fn publish(
     OfferBody(sdp): OfferBody,
 ) -> Result<Response, ApiError> {
     let (peers, offer) = (peers(&app, &caller, &source)?, Offer { sdp, from: caller.peer().ip() });
-    let answer = app.work.call(move || peers.publish(&offer)).await?;
-    answered("whip", &source, answer)
+    open_session(app, caller, ("whip", source), peers, move |peers| peers.publish(&offer)).await
+}
+
+/// Watches a source: its H.264 stream, as it comes from the camera. 409 where it cannot be passed on as it is; /live has
+/// its pictures then.
+#[utoipa::path(post, path = "/whep/{source}",
+    params(("source" = String, Path, description = "The source's id.")),
+    request_body(content = String, content_type = "application/sdp", description = "The offer, with its candidates."),
+    responses((status = 201, description = "The answer, with every candidate.", content_type = "application/sdp",
+               body = String, headers(("Location" = String, description = "The session; DELETE ends it.")))))]
+pub(super) async fn watch(
+    State(app): State<AppState>,
+    caller: Caller,
+    Name(source): Name,
+    OfferBody(sdp): OfferBody,
+) -> Result<Response, ApiError> {
+    let (peers, offer) = (peers(&app, &caller, &source)?, Offer { sdp, from: caller.peer().ip() });
+    open_session(app, caller, ("whep", source), peers, move |peers| peers.watch(&offer)).await
+}
+
+/// Opens a session, which ends with its token.
+async fn open_session(
+    app: AppState,
+    caller: Caller,
+    (kind, source): (&str, String),
+    peers: Arc<dyn Peers>,
+    open: impl FnOnce(&dyn Peers) -> Result<Answer, Unanswered> + Send + 'static,
+) -> Result<Response, ApiError> {
+    let theirs = Arc::clone(&peers);
+    let answer = app.work.call(move || open(&*theirs)).await?;
+    if let Ok(Answer { session, .. }) = &answer {
+        let session = session.clone();
+        // As many as there are sessions, which the source bounds.
+        tokio::spawn(async move {
+            let ended = async {
+                while peers.is_open(&session) {
+                    time::sleep(SESSION_TICK).await;
+                }
+            };
+            tokio::select! {
+                () = ended => {}
+                () = app.over(&caller) => drop(peers.hang_up(&session)),
+            }
+        });
+    }
+    answered(kind, &source, answer)
+}
+
+/// Ends a viewer's session.
+#[utoipa::path(delete, path = "/whep/{source}/{session}",
+    params(("source" = String, Path, description = "The source's id."),
+           ("session" = String, Path, description = "The session's name.")),
+    responses((status = 200, description = "It has ended.")))]
+pub(super) async fn unwatch(
+    State(app): State<AppState>,
+    caller: Caller,
+    Session(source, session): Session,
+) -> Result<StatusCode, ApiError> {
+    hang_up(&app, &caller, &source, session).await
 }
 
 /// Ends a publisher's session.

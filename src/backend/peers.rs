@@ -53,6 +53,9 @@ pub trait Peers: Send + Sync {
 
     /// Ends a session. Returns whether there was one of this name.
     fn hang_up(&self, session: &str) -> bool;
+
+    /// Whether there is a session of this name.
+    fn is_open(&self, session: &str) -> bool;
 }
 
 /// The error for a source without peers.

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use gstreamer as gst;
 use gstreamer::prelude::*;
 
 use super::playback::Playback;
-use super::webrtc::{Counter, Door, Reception};
+use super::webrtc::{Door, Reception, Sessions};
 use crate::backend::peers::no_peers;
 use crate::backend::{Backend, Peers, Sink, Sources, supervise};
 use crate::config::{Input, SourcePlan};
@@ -22,6 +23,8 @@ pub struct GstBackend {
     sources: Sources,
     /// The WebRTC side of each source.
     doors: BTreeMap<SourceId, Arc<Door>>,
+    /// Viewers of all of them.
+    viewers: Arc<AtomicUsize>,
 }
 
 impl GstBackend {
@@ -34,7 +37,7 @@ impl GstBackend {
             Error::new(Code::Pipeline, format!("GStreamer does not start: {error}"))
                 .hint("`dsengine doctor` shows what is installed")
         })?;
-        Ok(Self { clock, sources: Sources::default(), doors: BTreeMap::new() })
+        Ok(Self { clock, sources: Sources::default(), doors: BTreeMap::new(), viewers: Arc::default() })
     }
 }
 
@@ -46,17 +49,20 @@ impl Backend for GstBackend {
     fn add_source(&mut self, plan: &SourcePlan, sink: Arc<dyn Sink>) -> Result<(), Error> {
         check(plan)?;
         let (ours, clock) = (plan.clone(), Arc::clone(&self.clock));
-        let door = Door::new(plan);
+        let door = Door::new(plan, Arc::clone(&clock), &self.viewers);
         let theirs = Arc::clone(&door);
         self.sources.start(plan, sink, &format!("src-{}", plan.id), move |context| match ours.input {
             Input::Webrtc(_) => supervise::run(Reception(theirs), ours, clock, context),
-            _ => supervise::run(Playback::new(Arc::clone(&clock)), ours, clock, context),
+            _ => supervise::run(Playback::new(Arc::clone(&clock), Arc::clone(&theirs.encoded)), ours, clock, context),
         })?;
         self.doors.insert(plan.id.clone(), door);
         Ok(())
     }
 
     fn change_source(&mut self, plan: &SourcePlan) -> Result<(), Error> {
+        if let Some(door) = self.doors.get(&plan.id) {
+            door.change(plan);
+        }
         self.sources.change(plan)
     }
 
@@ -74,7 +80,7 @@ impl Backend for GstBackend {
 
     fn peers(&self, source: &SourceId) -> Result<Arc<dyn Peers>, Error> {
         let door = self.doors.get(source).ok_or_else(|| no_peers(source))?;
-        Ok(Arc::new(Counter(Arc::clone(door))))
+        Ok(Arc::new(Sessions(Arc::clone(door))))
     }
 }
 

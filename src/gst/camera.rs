@@ -8,6 +8,7 @@ use gstreamer::prelude::*;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::decode::camera_decodebin;
+use super::encoded::Encoded;
 use super::feed::{add, make};
 use super::observed::Observed;
 use super::probe::Probe;
@@ -37,6 +38,8 @@ pub(super) struct Attempts {
     pub(super) clock: Arc<dyn Clock>,
     /// Whether earlier attempts have shown that the camera takes UDP only.
     pub(super) udp: Arc<AtomicBool>,
+    /// Takes the source's encoded pictures.
+    pub(super) encoded: Arc<Encoded>,
 }
 
 /// One RTSP session, from connecting to playing.

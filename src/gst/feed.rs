@@ -16,6 +16,7 @@ use gstreamer_video as gst_video;
 use super::camera::{Attempts, Session, Verdict};
 use super::close::close;
 use super::decode::{clip_decodebin, tune_decoders};
+use super::encoded::Encoded;
 use super::failure::{ENCRYPTED, of_clip};
 use super::observed::Observed;
 use super::turn::Turn;
@@ -69,7 +70,7 @@ impl Feed {
             Input::Rtsp(camera) => Some(Session::new(camera, attempts)),
             _ => None,
         };
-        let mut feed = Self::build(pacing, |place| match (input, &mut session) {
+        let mut feed = Self::build(pacing, &attempts.encoded, |place| match (input, &mut session) {
             (Input::File(path), _) => file(place, path),
             (Input::Test { pattern, frames, width, height, fps }, _) => {
                 test(place, pattern, *frames, (*width, *height), *fps)
@@ -82,7 +83,11 @@ impl Feed {
     }
 
     /// Builds the pipeline around what `source` adds to it.
-    pub(super) fn build(pacing: Pacing, source: impl FnOnce(&Place<'_>) -> Result<(), String>) -> Result<Self, String> {
+    pub(super) fn build(
+        pacing: Pacing,
+        encoded: &Arc<Encoded>,
+        source: impl FnOnce(&Place<'_>) -> Result<(), String>,
+    ) -> Result<Self, String> {
         let pipeline = gst::Pipeline::new();
         let bus = pipeline.bus().ok_or("the pipeline has no bus")?;
         let observed = Arc::new(Observed::default());
@@ -91,8 +96,11 @@ impl Feed {
         add(&pipeline, &[&convert, appsink.upcast_ref()])?;
         convert.link(&appsink).map_err(|_| "videoconvert and appsink do not link")?;
         tune_decoders(&pipeline, &observed);
+        // Nobody watches what plays faster than its own time.
+        if pacing != Pacing::Fast {
+            encoded.tap(&pipeline);
+        }
         source(&Place { pipeline: &pipeline, convert: &convert, observed: &observed })?;
-        let (missing, error) = (None, None);
         Ok(Self {
             pipeline,
             appsink,
@@ -102,8 +110,8 @@ impl Feed {
             pulled: 0,
             written_off: 0,
             undecoded: 0,
-            missing,
-            error,
+            missing: None,
+            error: None,
             session: None,
             clip: None,
         })

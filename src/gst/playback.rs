@@ -8,6 +8,7 @@ use gstreamer as gst;
 use gstreamer_video as gst_video;
 
 use super::camera::Attempts;
+use super::encoded::Encoded;
 use super::feed::Feed;
 use super::picture;
 use crate::backend::Failure;
@@ -34,8 +35,8 @@ pub(super) struct Playback {
 }
 
 impl Playback {
-    pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { attempts: Attempts { clock, udp: Arc::default() } }
+    pub(super) fn new(clock: Arc<dyn Clock>, encoded: Arc<Encoded>) -> Self {
+        Self { attempts: Attempts { clock, udp: Arc::default(), encoded } }
     }
 }
 

@@ -1,11 +1,12 @@
-"""A WebRTC peer that is not GStreamer: publishes a moving picture (WHIP), or plays a source (WHEP).
+"""A WebRTC peer that is not GStreamer: publishes a moving picture (WHIP), plays a source (WHEP), or serves one.
 
     webrtc_peer.py publish URL [--codec H264|VP8] [--token TOKEN] [--fps N]
     webrtc_peer.py play URL [--token TOKEN]
+    webrtc_peer.py serve /PATH [--codec H264|VP8] [--token TOKEN]
 
 Prints one JSON object a line: {"is": "answered", "status": 201, ...}, {"is": "state", ...}, {"is": "frame", "n": ...,
-"at": ...}. Reads commands, one a line: `freeze` stops sending pictures, `thaw` goes on, `bye` ends the session by
-DELETE, `quit` ends without a word.
+"at": ...}; a server {"is": "listens", "port": ...} first. Reads commands, one a line: `freeze` stops sending pictures,
+`thaw` goes on, `bye` ends the session by DELETE, `quit` ends without a word.
 """
 
 import argparse
@@ -67,6 +68,14 @@ def ask(method, url, token, body=None):
         return error.code, None, error.read().decode()
 
 
+async def obey(line, picture):
+    if line == "freeze":
+        picture.going.clear()
+    elif line == "thaw":
+        picture.going.set()
+    return line == "quit"
+
+
 async def commands(on_line):
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()
@@ -76,20 +85,62 @@ async def commands(on_line):
             return
 
 
+async def serve(args, picture):
+    """A WHEP server for one viewer after the other."""
+    peers = {}
+
+    async def answer(reader, writer):
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+        method, path = head.split(" ")[:2]
+        length = int(head.split("content-length: ")[1].split("\r\n")[0]) if "content-length: " in head else 0
+        offer = (await reader.readexactly(length)).decode()
+        allowed = not args.token or "authorization: bearer " + args.token.lower() + "\r\n" in head
+        status, headers, body = 401 if not allowed else 404, "", ""
+        if allowed and method == "post" and path == args.url:
+            peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+            peer.on("connectionstatechange", lambda: say(**{"is": "state", "state": peer.connectionState}))
+            await peer.setRemoteDescription(RTCSessionDescription(offer, "offer"))
+            transceiver = peer.getTransceivers()[0]
+            transceiver.direction = "sendonly"
+            transceiver.sender.replaceTrack(picture)
+            wanted = "video/" + args.codec.lower()
+            capabilities = RTCRtpSender.getCapabilities("video").codecs
+            transceiver.setCodecPreferences([c for c in capabilities if c.mimeType.lower() == wanted])
+            await peer.setLocalDescription(await peer.createAnswer())
+            name = str(len(peers))
+            peers[name] = peer
+            status, body = 201, peer.localDescription.sdp
+            headers = f"Location: {args.url}/{name}\r\nContent-Type: application/sdp\r\n"
+        elif allowed and method == "delete" and path.rsplit("/", 1)[-1] in peers:
+            await peers.pop(path.rsplit("/", 1)[-1]).close()
+            status = 200
+        say(**{"is": "asked", "method": method, "status": status})
+        headers += f"Content-Length: {len(body)}\r\nConnection: close\r\n"
+        writer.write(f"HTTP/1.1 {status} X\r\n{headers}\r\n{body}".encode())
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    say(**{"is": "listens", "port": server.sockets[0].getsockname()[1]})
+
+
 async def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=["publish", "play"])
+    parser.add_argument("what", choices=["publish", "play", "serve"])
     parser.add_argument("url")
     parser.add_argument("--codec", default="VP8")
     parser.add_argument("--token")
     parser.add_argument("--fps", type=float, default=20)
     args = parser.parse_args()
 
+    picture = Picture(args.fps)
+    if args.what == "serve":
+        await serve(args, picture)
+        await commands(lambda line: obey(line, picture))
+        return
     peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
     peer.on("connectionstatechange", lambda: say(**{"is": "state", "state": peer.connectionState}))
-    picture = None
     if args.what == "publish":
-        picture = Picture(args.fps)
         transceiver = peer.addTransceiver(picture, direction="sendonly")
         wanted = "video/" + args.codec
         chosen = [c for c in RTCRtpSender.getCapabilities("video").codecs if c.mimeType.lower() == wanted.lower()]
@@ -119,14 +170,10 @@ async def main():
     await peer.setRemoteDescription(RTCSessionDescription(body, "answer"))
 
     async def on_line(line):
-        if line == "freeze" and picture:
-            picture.going.clear()
-        elif line == "thaw" and picture:
-            picture.going.set()
-        elif line == "bye":
+        if line == "bye":
             session = urllib.parse.urljoin(args.url, location)
             say(**{"is": "deleted", "status": (await asyncio.to_thread(ask, "DELETE", session, args.token))[0]})
-        return line == "quit"
+        return await obey(line, picture)
 
     await commands(on_line)
 

@@ -1,6 +1,7 @@
 //! Sources over WebRTC, with a peer whose code is not GStreamer's (`tests/doubles/webrtc_peer.py`).
 
 mod peer;
+mod whep;
 mod whip;
 
 use std::net::TcpStream;

@@ -11,6 +11,7 @@ mod connection;
 mod door;
 mod publisher;
 mod sdp;
+mod viewer;
 
-pub(super) use door::{Counter, Door};
+pub(super) use door::{Door, Sessions};
 pub(super) use publisher::Reception;

@@ -10,6 +10,7 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 
 use super::super::decode::{camera_decodebin, set_if_there};
+use super::super::encoded::Encoded;
 use super::super::feed::{Feed, Place, add, make};
 use super::super::playback::{Decoded, NETWORK_TAIL};
 use super::connection::{Connection, Link};
@@ -40,10 +41,11 @@ impl Call {
         offer: &Description<'_>,
         from: IpAddr,
         held: Held,
+        encoded: &Arc<Encoded>,
     ) -> Result<(Self, String), String> {
         let payload = offer.payloads.first().ok_or("it has no usable video")?;
         let mut connection = None;
-        let feed = Feed::build(Pacing::Live, |place| {
+        let feed = Feed::build(Pacing::Live, encoded, |place| {
             let made = connection.insert(Connection::add(place.pipeline, &plan.servers, from)?);
             receive(made, place, plan)
         })?;
@@ -56,7 +58,7 @@ impl Call {
     /// Why it is over, if it is.
     fn over(&mut self) -> Option<String> {
         if self.held.ended() {
-            return Some("it said goodbye".to_owned());
+            return Some("it ended the session".to_owned());
         }
         if self.connection.link() == Link::Lost {
             return Some("the connection is lost".to_owned());

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::harness::{root, skip};
+use crate::harness::{root, signal, skip};
 
 const PYTHON: &str = "target/venv/bin/python";
 /// Most lines kept waiting for a test to read them.
@@ -78,6 +78,10 @@ impl Peer {
 
     pub(super) fn tell(&mut self, command: &str) {
         writeln!(self.commands, "{command}").unwrap();
+    }
+
+    pub(super) fn signal(&self, name: &str) {
+        signal(self.child.id(), name);
     }
 
     pub(super) fn kill(mut self) {
