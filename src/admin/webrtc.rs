@@ -52,8 +52,8 @@ pub(super) async fn publish(
     open_session(app, caller, ("whip", source), peers, move |peers| peers.publish(&offer)).await
 }
 
-/// Watches a source: its H.264 stream, as it comes from the camera. 409 where it cannot be passed on as it is; /live has
-/// its pictures then.
+/// Watches a source: its H.264 stream, as it comes from the camera. 409 where it cannot be passed on as it is; /live
+/// has its pictures then.
 #[utoipa::path(post, path = "/whep/{source}",
     params(("source" = String, Path, description = "The source's id.")),
     request_body(content = String, content_type = "application/sdp", description = "The offer, with its candidates."),

@@ -178,9 +178,9 @@ pub trait Backend: Send {
         Ok(())
     }
 
-    /// Applies `fps`, `every`, `retry` and `blackout` from a changed plan to a running source, between two frames and without
-    /// touching its pipeline. An ended source accepts the plan without effect. Other differences in `plan` are ignored:
-    /// to change the input, pace or repetition, remove the source and add it again.
+    /// Applies `fps`, `every`, `retry` and `blackout` from a changed plan to a running source, between two frames and
+    /// without touching its pipeline. An ended source accepts the plan without effect. Other differences in `plan` are
+    /// ignored: to change the input, pace or repetition, remove the source and add it again.
     ///
     /// # Errors
     /// [`Code::Source`](crate::error::Code::Source) when this backend has no such source.

@@ -9,10 +9,10 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 
 use super::playback::Playback;
-use super::webrtc::{Door, Reception, Sessions};
+use super::webrtc::{Door, Pulling, Reception, Sessions};
 use crate::backend::peers::no_peers;
 use crate::backend::{Backend, Peers, Sink, Sources, supervise};
-use crate::config::{Input, SourcePlan};
+use crate::config::{Input, Sender, SourcePlan};
 use crate::error::{Code, Error};
 use crate::outbound;
 use crate::types::{Clock, SourceId};
@@ -51,8 +51,11 @@ impl Backend for GstBackend {
         let (ours, clock) = (plan.clone(), Arc::clone(&self.clock));
         let door = Door::new(plan, Arc::clone(&clock), &self.viewers);
         let theirs = Arc::clone(&door);
-        self.sources.start(plan, sink, &format!("src-{}", plan.id), move |context| match ours.input {
-            Input::Webrtc(_) => supervise::run(Reception(theirs), ours, clock, context),
+        self.sources.start(plan, sink, &format!("src-{}", plan.id), move |context| match &ours.input {
+            Input::Webrtc(webrtc) if webrtc.from == Sender::Publisher => {
+                supervise::run(Reception(theirs), ours, clock, context);
+            }
+            Input::Webrtc(_) => supervise::run(Pulling(Arc::clone(&theirs.encoded)), ours, clock, context),
             _ => supervise::run(Playback::new(Arc::clone(&clock), Arc::clone(&theirs.encoded)), ours, clock, context),
         })?;
         self.doors.insert(plan.id.clone(), door);
@@ -74,13 +77,26 @@ impl Backend for GstBackend {
     }
 
     fn stop(&mut self, deadline: Duration) {
-        std::mem::take(&mut self.doors).into_values().for_each(|door| door.close());
+        self.close_doors();
         self.sources.stop(None, deadline);
     }
 
     fn peers(&self, source: &SourceId) -> Result<Arc<dyn Peers>, Error> {
         let door = self.doors.get(source).ok_or_else(|| no_peers(source))?;
         Ok(Arc::new(Sessions(Arc::clone(door))))
+    }
+}
+
+impl GstBackend {
+    fn close_doors(&mut self) {
+        self.doors.values().for_each(|door| door.end());
+        std::mem::take(&mut self.doors).into_values().for_each(|door| door.close());
+    }
+}
+
+impl Drop for GstBackend {
+    fn drop(&mut self) {
+        self.close_doors();
     }
 }
 

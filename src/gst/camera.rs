@@ -304,7 +304,7 @@ fn status(details: Option<&gst::StructureRef>, debug: &str) -> Option<(u32, Stri
 }
 
 /// Maps an RTSP error status to its cause.
-fn of_status(status: u32, phrase: String, given: bool) -> Cause {
+pub(super) fn of_status(status: u32, phrase: String, given: bool) -> Cause {
     match status {
         300..=399 => Cause::Redirected("another address".into()),
         401 | 407 => Cause::Unauthorized { given },

@@ -27,7 +27,7 @@ const FILE_PATIENCE: u32 = 30;
 const LIVE_PATIENCE: u32 = 2;
 /// Subtracted from `gap`: a camera's last frames arrive up to 100 ms after it stopped sending (measured), and a busy
 /// machine polls late. So a lost camera is still noticed within `gap`.
-pub(super) const NETWORK_TAIL: Duration = Duration::from_millis(250);
+const NETWORK_TAIL: Duration = Duration::from_millis(250);
 
 /// Makes a pipeline for each attempt.
 pub(super) struct Playback {
@@ -58,7 +58,7 @@ impl Origin for Playback {
         }
         let RetryPlan { first_frame, gap, .. } = plan.retry;
         let (first_frame, gap) = match plan.input {
-            Input::Rtsp(_) => (first_frame, gap - NETWORK_TAIL.min(gap / 2)),
+            Input::Rtsp(_) => return live_limits(&plan.retry),
             // A low frame rate is not silence: the next frame is due after `1 / fps`.
             Input::Test { fps, .. } => {
                 let due = Duration::try_from_secs_f64(2.0 / fps).unwrap_or(Duration::MAX);
@@ -68,6 +68,12 @@ impl Origin for Playback {
         };
         Limits { first_frame, gap, look: Duration::MAX, patience: LIVE_PATIENCE }
     }
+}
+
+/// The limits of a source that comes over the network.
+pub(super) fn live_limits(retry: &RetryPlan) -> Limits {
+    let RetryPlan { first_frame, gap, .. } = *retry;
+    Limits { first_frame, gap: gap - NETWORK_TAIL.min(gap / 2), look: Duration::MAX, patience: LIVE_PATIENCE }
 }
 
 /// Checks that a path is a readable regular file: a pipe or a device could block the thread for ever.

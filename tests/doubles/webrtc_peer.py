@@ -1,6 +1,6 @@
 """A WebRTC peer that is not GStreamer: publishes a moving picture (WHIP), plays a source (WHEP), or serves one.
 
-    webrtc_peer.py publish URL [--codec H264|VP8] [--token TOKEN] [--fps N]
+    webrtc_peer.py publish URL [--codec H264|VP8] [--token TOKEN] [--fps N] [--relay]
     webrtc_peer.py play URL [--token TOKEN]
     webrtc_peer.py serve /PATH [--codec H264|VP8] [--token TOKEN]
 
@@ -99,6 +99,8 @@ async def serve(args, picture):
         if allowed and method == "post" and path == args.url:
             peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
             peer.on("connectionstatechange", lambda: say(**{"is": "state", "state": peer.connectionState}))
+            # As a DTLS client, this library takes ECDSA certificates only; GStreamer has an RSA one.
+            offer = offer.replace("a=setup:actpass", "a=setup:active")
             await peer.setRemoteDescription(RTCSessionDescription(offer, "offer"))
             transceiver = peer.getTransceivers()[0]
             transceiver.direction = "sendonly"
@@ -131,6 +133,7 @@ async def main():
     parser.add_argument("--codec", default="VP8")
     parser.add_argument("--token")
     parser.add_argument("--fps", type=float, default=20)
+    parser.add_argument("--relay", action="store_true", help="use the answer's relayed addresses only")
     args = parser.parse_args()
 
     picture = Picture(args.fps)
@@ -155,7 +158,9 @@ async def main():
                 while True:
                     frame = await track.recv()
                     n += 1
-                    middle = bytes(frame.to_ndarray(format="gray")[frame.height // 2, :: max(1, frame.width // 16)])
+                    luma = frame.planes[0]
+                    begin = luma.line_size * (frame.height // 2)
+                    middle = bytes(luma)[begin : begin + frame.width : max(1, frame.width // 16)]
                     say(**{"is": "frame", "n": n, "at": time.time(), "width": frame.width, "height": frame.height,
                            "row": middle.hex()})
             asyncio.ensure_future(drain())
@@ -167,6 +172,9 @@ async def main():
     if status != 201:
         await peer.close()
         return
+    if args.relay:
+        lines = body.split("\r\n")
+        body = "\r\n".join(l for l in lines if not l.startswith("a=candidate:") or " typ relay" in l)
     await peer.setRemoteDescription(RTCSessionDescription(body, "answer"))
 
     async def on_line(line):

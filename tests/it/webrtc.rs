@@ -1,6 +1,8 @@
 //! Sources over WebRTC, with a peer whose code is not GStreamer's (`tests/doubles/webrtc_peer.py`).
 
+mod browser;
 mod peer;
+mod pull;
 mod whep;
 mod whip;
 
@@ -15,6 +17,9 @@ use crate::harness::{Dsengine, Running, get, until, write};
 
 /// Longest wait for a page of a command that starts.
 const START: Duration = Duration::from_secs(60);
+
+/// How soon a source that is gone is noticed, on a quiet machine.
+const NOTICED: Duration = Duration::from_secs(3);
 
 /// A running engine.
 struct Engine {
@@ -31,10 +36,20 @@ impl Engine {
         Self::of(dir, &[])
     }
 
-    fn of(dir: tempfile::TempDir, more: &[&str]) -> Self {
+    /// The same with variables of the environment.
+    fn with_tokens(sources: &str, rest: &str, variables: &[(&str, Option<&str>)]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), "config.yaml", &format!("sources:\n{sources}\n{rest}\n"));
+        Self::of(dir, variables)
+    }
+
+    /// An engine with the configuration in a folder.
+    fn of(dir: tempfile::TempDir, variables: &[(&str, Option<&str>)]) -> Self {
         let config = dir.path().join("config.yaml").display().to_string();
-        let args = ["run", "--config", &config, "--port", "0"].into_iter().chain(more.iter().copied());
-        let mut running = Dsengine::new(args).start();
+        let command = Dsengine::new(["run", "--config", &config, "--port", "0"]);
+        let command =
+            variables.iter().fold(command, |command, (name, value)| command.env(name, value.unwrap_or_default()));
+        let mut running = command.start();
         let address = running.wait_line(START, |line| line.starts_with("page: "));
         let address = address.trim_start_matches("page: http://").trim_end_matches('/').replace("0.0.0.0", "127.0.0.1");
         Self { running, address, _dir: dir }

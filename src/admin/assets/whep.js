@@ -1,5 +1,5 @@
-// Plays one source at a time over WebRTC (WHEP): its own H.264 stream, below the picture's boxes. Where that is refused,
-// the MJPEG pictures stay.
+// Plays one source at a time over WebRTC (WHEP): its own H.264 stream, below the picture's boxes. Where that is
+// refused, the MJPEG pictures stay.
 
 // Longest wait for the connection's addresses.
 const GATHER_MS = 2000;

@@ -111,8 +111,8 @@ pub trait Attempt {
         None
     }
 
-    /// Gives up a publisher whose silence exceeds the limit. Returns whether the source goes on and waits for another; if
-    /// not, the attempt fails.
+    /// Gives up a publisher whose silence exceeds the limit. Returns whether the source goes on and waits for another;
+    /// if not, the attempt fails.
     fn let_go(&mut self) -> bool {
         false
     }

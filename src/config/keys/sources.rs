@@ -157,6 +157,11 @@ pub(super) const ROWS: &[Row] = &[
         "which relays a WebRTC source's packets",
         "a_publisher_is_reached_through_the_servers_that_are_set",
     ),
+    portable(
+        "sources[].parameters.token",
+        "sent to the server of a WebRTC source",
+        "a_source_is_fetched_from_a_server_with_its_token_and_outlives_it",
+    ),
     planned("sources[].parameters.buffer_size", "receive buffer of a stream"),
     // zones
     proved(

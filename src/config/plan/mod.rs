@@ -34,7 +34,7 @@ pub use pictures::*;
 pub use policy::*;
 pub use source::*;
 pub use strategy::*;
-pub use webrtc::{IceServers, Sender, WebrtcPlan};
+pub use webrtc::{IceServers, Sender, WebrtcPlan, Whep};
 
 use crate::types::{Level, Schedule, SourceId, TimeZone};
 

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use url::Url;
+
 use super::User;
 use super::camera::host_port;
 
@@ -22,6 +24,45 @@ pub struct WebrtcPlan {
 pub enum Sender {
     /// A publisher that connects to the listener (WHIP).
     Publisher,
+    /// A server that is asked (WHEP).
+    Server(Whep),
+}
+
+/// A WebRTC server.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Whep {
+    /// The address of requests, `http://…` or `https://…`.
+    pub url: Url,
+    /// The bearer token that is sent to it.
+    pub token: Option<String>,
+}
+
+impl Whep {
+    /// Reads `whep://host[:port]/path` (HTTP), `wheps://…` (HTTPS), or an address of these two.
+    ///
+    /// # Errors
+    /// What is wrong, and what to write.
+    pub fn read(uri: &str, token: Option<String>) -> Result<Self, (String, String)> {
+        let wrong = |label: &str| ("the server's address cannot be read".to_owned(), label.to_owned());
+        let expected = "write whep://host[:port]/path, wheps:// for TLS";
+        let (scheme, rest) = uri.split_once("://").ok_or_else(|| wrong(expected))?;
+        let http = match scheme.to_ascii_lowercase().as_str() {
+            "whep" | "webrtc" | "http" => "http",
+            "wheps" | "https" => "https",
+            _ => return Err(wrong(expected)),
+        };
+        let url = Url::parse(&format!("{http}://{rest}")).map_err(|_| wrong(expected))?;
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(wrong("leave user and password out: parameters.token is sent to it"));
+        }
+        Ok(Self { url, token })
+    }
+
+    /// `host:port`, for display.
+    pub fn peer(&self) -> String {
+        let host = self.url.host_str().unwrap_or_default();
+        format!("{host}:{}", self.url.port_or_known_default().unwrap_or_default())
+    }
 }
 
 /// STUN and TURN servers, as GStreamer takes them.
@@ -43,6 +84,7 @@ impl WebrtcPlan {
     pub fn address(&self) -> &str {
         match &self.from {
             Sender::Publisher => "whip:",
+            Sender::Server(server) => server.url.as_str(),
         }
     }
 }
@@ -95,7 +137,17 @@ impl IceServers {
 
 impl fmt::Debug for WebrtcPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WebrtcPlan").field("from", &self.address()).finish_non_exhaustive()
+        let from = match &self.from {
+            Sender::Publisher => "a publisher".to_owned(),
+            Sender::Server(server) => server.peer(),
+        };
+        f.debug_struct("WebrtcPlan").field("from", &from).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Whep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Whep").field("peer", &self.peer()).finish_non_exhaustive()
     }
 }
 
@@ -108,6 +160,21 @@ impl fmt::Debug for IceServers {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_servers_address_is_read_and_shown_without_its_secrets() {
+        let read = |uri: &str| Whep::read(uri, Some("C4n4ry".into())).map(|server| server.url.to_string());
+        assert_eq!(read("whep://cam:8889/yard"), Ok("http://cam:8889/yard".into()));
+        assert_eq!(read("wheps://cam/yard?x=1"), Ok("https://cam/yard?x=1".into()));
+        assert_eq!(read("https://cam/yard"), Ok("https://cam/yard".into()));
+        for wrong in ["whep://", "whep:cam", "rtsp://cam/s", "whep://u:C4n4ry@cam/yard"] {
+            let (what, label) = read(wrong).unwrap_err();
+            assert!(!format!("{what}{label}").contains("C4n4ry"), "{wrong}: {what}: {label}");
+        }
+        let server = Whep::read("whep://cam/C4n4ry", Some("C4n4ry".into())).unwrap();
+        let plan = WebrtcPlan { from: Sender::Server(server), latency: Duration::ZERO, servers: IceServers::default() };
+        assert_eq!(format!("{plan:?}"), "WebrtcPlan { from: \"cam:80\", .. }");
+    }
 
     #[test]
     fn servers_are_read_with_any_password_and_shown_without_it() {

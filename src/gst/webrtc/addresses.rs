@@ -40,10 +40,10 @@ mod tests {
 
     #[test]
     fn the_local_addresses_are_read_from_the_kernels_table() {
-        let table = "Main:\n  +-- 0.0.0.0/0 3 0 5\n     |-- 0.0.0.0\n        /0 universe UNICAST\n     |-- 10.0.2.0\n        \
-                     /24 link UNICAST\n     |-- 10.0.2.15\n        /32 host LOCAL\n     |-- 127.0.0.1\n        /32 host \
-                     LOCAL\n     |-- 10.0.2.255\n        /32 link BROADCAST\nLocal:\n     |-- 10.0.2.15\n        /32 \
-                     host LOCAL\n";
+        let table = "Main:\n  +-- 0.0.0.0/0 3 0 5\n     |-- 0.0.0.0\n        /0 universe UNICAST\n     |-- 10.0.2.0\n\
+                     \u{20}       /24 link UNICAST\n     |-- 10.0.2.15\n        /32 host LOCAL\n     |-- 127.0.0.1\n\
+                     \u{20}       /32 host LOCAL\n     |-- 10.0.2.255\n        /32 link BROADCAST\nLocal:\n\
+                     \u{20}    |-- 10.0.2.15\n        /32 host LOCAL\n";
         assert_eq!(of_table(table), ["10.0.2.15".parse::<Ipv4Addr>().unwrap()]);
         assert_eq!(of_table("nothing"), Vec::<Ipv4Addr>::new());
     }

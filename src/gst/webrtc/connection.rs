@@ -55,8 +55,12 @@ impl Connection {
         gst::ElementFactory::find("nicesrc").ok_or_else(|| super::super::feed::missing("nicesrc"))?;
         let library = Library::open().ok_or_else(|| super::super::feed::missing("libgstwebrtc-1.0.so.0"))?;
         bin.set_property_from_str("bundle-policy", "max-bundle");
-        bin.set_property("stun-server", &servers.stun);
-        bin.set_property("turn-server", &servers.turn);
+        for (property, server) in [("stun-server", &servers.stun), ("turn-server", &servers.turn)] {
+            // Setting no server is an error in GStreamer's log.
+            if let Some(server) = server {
+                bin.set_property(property, server);
+            }
+        }
         add(pipeline, &[&bin])?;
         let reported = Arc::<Reported>::default();
         let seen = Arc::clone(&reported);
@@ -87,6 +91,25 @@ impl Connection {
         self.call("set-local-description", &[answer.into()])?;
         self.gathered();
         self.library.text(&self.bin.property_value("local-description")).ok_or_else(|| "the answer is empty".into())
+    }
+
+    /// Offers to receive a video; the offer has every candidate.
+    pub(super) fn offer(&self) -> Result<String, String> {
+        let direction = glib::Type::from_name("GstWebRTCRTPTransceiverDirection").and_then(glib::EnumClass::with_type);
+        let direction = direction.and_then(|class| class.to_value_by_nick("recvonly"));
+        let direction = direction.ok_or("webrtcbin has no direction recvonly")?;
+        self.bin.emit_by_name_with_values("add-transceiver", &[direction, receivable().to_value()]);
+        let reply = self.call("create-offer", &[None::<gst::Structure>.to_value()])?;
+        let offer = reply.ok().and_then(|reply| reply.value("offer").cloned().ok()).ok_or("there is no offer")?;
+        self.call("set-local-description", &[offer.into()])?;
+        self.gathered();
+        self.library.text(&self.bin.property_value("local-description")).ok_or_else(|| "the offer is empty".into())
+    }
+
+    /// Accepts the answer to the offer.
+    pub(super) fn accept(&self, answer: &str) -> Result<(), String> {
+        let answer = self.library.describe(Kind::Answer, answer).ok_or("the answer cannot be read")?;
+        self.call("set-remote-description", &[answer]).map(drop)
     }
 
     /// Calls an action that answers by a promise.
@@ -132,6 +155,19 @@ impl Connection {
         }
         if self.reported.open.load(Ordering::Acquire) { Link::Open } else { Link::Opening }
     }
+}
+
+/// The streams that a source receives.
+fn receivable() -> gst::Caps {
+    let of = |name: &str, payload: i32| {
+        gst::Structure::builder("application/x-rtp")
+            .field("media", "video")
+            .field("encoding-name", name)
+            .field("clock-rate", 90_000_i32)
+            .field("payload", payload)
+    };
+    let h264 = of("H264", 96).field("packetization-mode", "1").field("level-asymmetry-allowed", "1");
+    gst::Caps::builder_full().structure(h264.build()).structure(of("VP8", 97).build()).build()
 }
 
 /// The reply of a promise.

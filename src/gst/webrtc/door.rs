@@ -104,17 +104,21 @@ impl Door {
         self.calls.1.recv_timeout(wait).ok()
     }
 
-    /// Ends every session; no other is accepted afterwards.
-    pub(in crate::gst) fn close(&self) {
-        let (publisher, mut viewers) = {
-            let mut state = self.state.lock();
-            state.closed = true;
-            (state.publisher.clone(), std::mem::take(&mut state.viewers))
-        };
-        Thread::join_all(viewers.iter_mut().map(|(_, thread)| thread), CLOSE_MAX);
-        if let Some(seat) = publisher {
+    /// Signals the end of every session; no other is accepted afterwards.
+    pub(in crate::gst) fn end(&self) {
+        let mut state = self.state.lock();
+        state.closed = true;
+        state.viewers.iter_mut().for_each(|(_, thread)| thread.stop());
+        if let Some(seat) = &state.publisher {
             seat.ended.store(true, Ordering::Release);
         }
+    }
+
+    /// The same, and waits for it.
+    pub(in crate::gst) fn close(&self) {
+        self.end();
+        let mut viewers = std::mem::take(&mut self.state.lock().viewers);
+        Thread::join_all(viewers.iter_mut().map(|(_, thread)| thread), CLOSE_MAX);
         // Dropped here where the source's thread did not take it.
         drop(self.calls.1.try_recv());
     }
@@ -146,7 +150,8 @@ impl Door {
         let session = held.seat.session.clone();
         let (call, sdp) =
             Call::answer(plan, &description, offer.from, held, &self.encoded).map_err(Unanswered::Failed)?;
-        tracing::info!(source = %self.id, codec = ?description.payloads.first().map(|p| p.codec), "a publisher connects");
+        let codec = description.payloads.first().map(|payload| payload.codec);
+        tracing::info!(source = %self.id, ?codec, "a publisher connects");
         // Full only if the place was free with a call still waiting, which `Held` rules out.
         self.calls.0.try_send(call).map_err(|_| Unanswered::Failed("the source does not take it".into()))?;
         if self.state.lock().closed {

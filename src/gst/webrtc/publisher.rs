@@ -12,19 +12,17 @@ use gstreamer::prelude::*;
 use super::super::decode::{camera_decodebin, set_if_there};
 use super::super::encoded::Encoded;
 use super::super::feed::{Feed, Place, add, make};
-use super::super::playback::{Decoded, NETWORK_TAIL};
+use super::super::playback::{Decoded, live_limits};
 use super::connection::{Connection, Link};
 use super::door::{Door, Held};
 use super::sdp::{Description, Profile};
 use crate::backend::Failure;
 use crate::backend::supervise::{Attempt, Limits, Origin, Pacing, Quiet, Timing};
-use crate::config::{RetryPlan, SourcePlan, WebrtcPlan};
+use crate::config::{SourcePlan, WebrtcPlan};
 use crate::types::Frame;
 
 /// Longest time from the answer to the first frame, whatever `timeout` allows: it occupies the source meanwhile.
 const FIRST_FRAME_MAX: Duration = Duration::from_secs(10);
-/// As that of a camera.
-const PATIENCE: u32 = 2;
 
 /// A publisher's session: its pipeline, which plays.
 pub(super) struct Call {
@@ -71,7 +69,7 @@ impl Call {
 }
 
 /// Decodes the video that comes in, and drops everything else.
-fn receive(connection: &Connection, place: &Place<'_>, plan: &WebrtcPlan) -> Result<(), String> {
+pub(super) fn receive(connection: &Connection, place: &Place<'_>, plan: &WebrtcPlan) -> Result<(), String> {
     let bin = &connection.bin;
     let latency = u32::try_from(plan.latency.as_millis()).unwrap_or(u32::MAX);
     set_if_there(bin, "latency", &latency.to_string());
@@ -132,9 +130,8 @@ impl Origin for Reception {
     }
 
     fn limits(&self, plan: &SourcePlan) -> Limits {
-        let RetryPlan { first_frame, gap, .. } = plan.retry;
-        let (first_frame, gap) = (first_frame.min(FIRST_FRAME_MAX), gap - NETWORK_TAIL.min(gap / 2));
-        Limits { first_frame, gap, look: Duration::MAX, patience: PATIENCE }
+        let limits = live_limits(&plan.retry);
+        Limits { first_frame: limits.first_frame.min(FIRST_FRAME_MAX), ..limits }
     }
 }
 

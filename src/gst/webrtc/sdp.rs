@@ -46,7 +46,7 @@ impl<'t> Description<'t> {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub(super) fn read(text: &'t str) -> Result<Self, String> {
+    pub(super) fn check(text: &'t str) -> Result<Self, String> {
         if text.len() > SDP_BYTES_MAX {
             return Err(format!("the description is longer than {SDP_BYTES_MAX} bytes"));
         }
@@ -87,8 +87,16 @@ impl<'t> Description<'t> {
                 return Err(format!("its video has no line {needed}"));
             }
         }
-        let payloads = payloads(&media[video])?;
-        Ok(Self { session, media, video, payloads })
+        Ok(Self { session, media, video, payloads: Vec::new() })
+    }
+
+    /// Checks an offer.
+    ///
+    /// # Errors
+    /// What is wrong with it, or that its video has no usable codec.
+    pub(super) fn read(text: &'t str) -> Result<Self, String> {
+        let checked = Self::check(text)?;
+        Ok(Self { payloads: payloads(&checked.media[checked.video])?, ..checked })
     }
 
     /// The description with only this payload type of the video and its retransmissions. Other media are inactive. With

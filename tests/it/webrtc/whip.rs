@@ -1,19 +1,18 @@
 //! Publishers.
 
 use std::net::UdpSocket;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::peer::{Peer, is_there};
-use super::{Engine, silent_offer, threads};
-use crate::harness::{bar, rss_kib, until};
+use super::{Engine, NOTICED, silent_offer, threads};
+use crate::harness::{ClosedPort, bar, rss_kib, skip, until};
 
 const TOKENS: &str = "monitoring:\n  listen: 0.0.0.0\n  tokens:\n  \
-    - {name: cam, token: publisher-0123456789abcdef, scopes: [publish], sources: [yard]}\n  \
-    - {name: see, token: viewer-0123456789abcdef, scopes: [read]}";
+    - {name: cam, token: '${env:CAM_TOKEN}', scopes: [publish], sources: [yard]}\n  \
+    - {name: see, token: '${env:SEE_TOKEN}', scopes: [read]}";
 const PUBLISHER: Option<&str> = Some("publisher-0123456789abcdef");
 const VIEWER: Option<&str> = Some("viewer-0123456789abcdef");
-/// How soon a source waits again after its publisher is gone, on a quiet machine.
-const NOTICED: Duration = Duration::from_secs(3);
 
 #[test]
 fn a_publisher_is_seen_with_either_codec_and_the_source_outlives_every_way_to_go() {
@@ -62,7 +61,7 @@ fn an_offer_needs_the_right_to_publish_and_to_make_sense() {
     }
     let sources =
         "- {id: yard, type: webrtc, uri: 'whip:'}\n- {id: hall, type: webrtc, uri: 'whip:'}\n- {id: bars, uri: test}";
-    let engine = Engine::start(sources, TOKENS);
+    let engine = Engine::with_tokens(sources, TOKENS, &[("CAM_TOKEN", PUBLISHER), ("SEE_TOKEN", VIEWER)]);
     let (sdp, offer) = ("application/sdp", silent_offer());
     let refused = |path: &str, kind: &str, token, body: &str| {
         let answer = engine.offer(path, kind, token, body);
@@ -137,12 +136,49 @@ fn a_publisher_is_reached_through_the_servers_that_are_set() {
         assert_eq!(answer.status, 201, "a server that does not answer holds nothing up: {}", answer.body);
         let mut packet = [0; 1_500];
         let length = server.recv(&mut packet).unwrap();
-        // A STUN message: Binding, or Allocate for TURN; then the magic cookie.
+        // A STUN message: Binding, or Allocate for TURN; then the length of what follows its header.
         let kind = if key == "turn" { [0, 3] } else { [0, 1] };
-        assert!(length >= 20 && packet[..2] == kind && packet[4..8] == [0x21, 0x12, 0xa4, 0x42], "{:?}", &packet[..20]);
+        let rest = usize::from(u16::from_be_bytes([packet[2], packet[3]]));
+        assert!(packet[..2] == kind && length == 20 + rest, "{length}: {:?}", &packet[..20]);
         engine.running.signal("TERM");
         assert!(engine.running.end(Duration::from_secs(20)).is_some());
         let said = engine.running.seen.join("\n");
         assert!(!said.contains("C4n4ry"), "{said}");
     }
+}
+
+#[test]
+fn a_publisher_that_can_be_reached_by_no_other_way_is_seen_through_a_turn_server() {
+    if !is_there() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let port = ClosedPort::take().port;
+    let [pidfile, database] = ["pid", "db"].map(|name| dir.path().join(name).display().to_string());
+    let port_text = port.to_string();
+    let args = ["-n", "-L", "127.0.0.1", "-p", &port_text, "--no-tcp", "--no-tls", "--no-dtls", "--no-cli", "-a", "-u"];
+    let more =
+        ["u:p/1", "-r", "test", "--allow-loopback-peers", "-l", "stdout", "--pidfile", &pidfile, "--db", &database];
+    let mut command = Command::new("turnserver");
+    let Ok(mut server) = command.args(args).args(more).stdout(Stdio::null()).stderr(Stdio::null()).spawn() else {
+        return skip("webrtc::turn", "coturn is not installed");
+    };
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    until("coturn answers", || {
+        // A STUN binding request.
+        let request = [0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12];
+        let sent = socket.send_to(&request, ("127.0.0.1", port));
+        sent.is_ok() && socket.recv(&mut [0; 500]).is_ok()
+    });
+    let source =
+        format!("- {{id: yard, type: webrtc, uri: 'whip:', parameters: {{turn: 'turn://u:p%2F1@127.0.0.1:{port}'}}}}");
+    let engine = Engine::start(&source, "");
+    let peer = Peer::start(&["publish", &engine.url("/whip/yard"), "--relay"]);
+    let answered = peer.answered();
+    assert!(answered["body"].as_str().unwrap().contains(" typ relay"), "{answered}");
+    engine.frames("yard", 10);
+    server.kill().unwrap();
+    server.wait().unwrap();
+    engine.wait("yard", "waiting");
 }

@@ -1,4 +1,4 @@
-//! `webrtc`: a publisher that connects to the engine.
+//! `webrtc`: a publisher that connects to the engine, or a server that is asked.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Type;
-use crate::config::plan::{IceServers, Input, Sender, WebrtcPlan};
+use crate::config::plan::{IceServers, Input, Sender, WebrtcPlan, Whep};
 use crate::config::schema::SourceType;
 use crate::config::source_uri::{Parsed, Refusal};
 
@@ -30,27 +30,34 @@ pub(super) struct Webrtc {
     /// webrtc: a TURN server, which relays where no direct connection is possible. Default none.
     /// Example: "turn://user:${TURN_PASSWORD}@turn.example:3478".
     turn: Option<String>,
+    /// webrtc: the bearer token that is sent to a WHEP server. Default none. Example: "${WHEP_TOKEN}".
+    token: Option<String>,
 }
 
 impl Type for Webrtc {
     const OF: SourceType = SourceType::Webrtc;
-    const SCHEMES: &'static [&'static str] = &["webrtc", "whep"];
+    const SCHEMES: &'static [&'static str] = &["webrtc", "whep", "wheps"];
 
     fn claims(uri: &str) -> bool {
         uri == "whip:"
     }
 
     fn plan(self, uri: &str, _: &dyn Fn(&str) -> PathBuf) -> Result<Parsed, Refusal> {
-        let Self { latency, buffer_size: _, stun, turn } = self;
+        let Self { latency, buffer_size: _, stun, turn, token } = self;
         let wrong = |key: &str, label: &str| (format!("`parameters.{key}` cannot be read"), label.to_owned());
         let servers = IceServers {
             stun: stun.map(|text| IceServers::read_stun(&text).map_err(|label| wrong("stun", label))).transpose()?,
             turn: turn.map(|text| IceServers::read_turn(&text).map_err(|label| wrong("turn", label))).transpose()?,
         };
-        if uri != "whip:" {
-            return Ok(Parsed::NotBuilt(Self::OF));
-        }
+        let from = match uri {
+            "whip:" if token.is_some() => {
+                let label = "leave it out: publishers send one of monitoring.tokens".to_owned();
+                return Err(("`parameters.token` is for a server".to_owned(), label));
+            }
+            "whip:" => Sender::Publisher,
+            _ => Sender::Server(Whep::read(uri, token)?),
+        };
         let latency = Duration::from_millis(latency.unwrap_or(LATENCY_MS).into());
-        Ok(Parsed::once(Input::Webrtc(Box::new(WebrtcPlan { from: Sender::Publisher, latency, servers }))))
+        Ok(Parsed::once(Input::Webrtc(Box::new(WebrtcPlan { from, latency, servers }))))
     }
 }
