@@ -52,6 +52,8 @@
 mod cause;
 mod change;
 mod check;
+pub mod detections;
+mod intake;
 mod outlet;
 pub(crate) mod pace;
 pub mod scene;
@@ -62,6 +64,7 @@ pub mod trace;
 pub use cause::{Cause, Failure, Patience};
 pub use change::Change;
 pub use check::{Samples, check_backend};
+pub use intake::{ERRORS_MAX, Intake, LineError, Taken};
 pub use outlet::Outlet;
 pub use sources::{SourceContext, Sources};
 
@@ -192,6 +195,11 @@ pub trait Backend: Send {
 
     /// Stops every source within `deadline`, as [`remove_source`](Self::remove_source) does.
     fn stop(&mut self, deadline: Duration);
+
+    /// What takes messages for a source, where it gets its frames like this. `None`, the default, for any other.
+    fn intake(&self, _source: &SourceId) -> Option<Arc<dyn Intake>> {
+        None
+    }
 
     /// Answers a publisher's SDP offer for `source` with this backend's SDP answer. Only for sources that wait for a
     /// publisher ([`SourceState::Waiting`]).

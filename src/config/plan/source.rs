@@ -5,8 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::camera::Camera;
+use super::detections::{DetectionsFrom, DetectionsPlan};
 use super::policy::SourceAlerts;
 use crate::types::{Blackout, SourceId, Zone};
+
+/// Most frames of a source of detections that wait for their judgement.
+pub const DETECTIONS_WAITING_MAX: usize = 256;
 
 /// One source.
 #[derive(Debug, Clone, PartialEq)]
@@ -87,6 +91,8 @@ pub enum Input {
     },
     /// A recorded trace (`record` format).
     Trace(PathBuf),
+    /// Detections that others make. Live.
+    Detections(Box<DetectionsPlan>),
 }
 
 impl Input {
@@ -98,6 +104,10 @@ impl Input {
             Self::Test { pattern, .. } => format!("test:pattern={pattern}"),
             Self::Scene { name, .. } => format!("scene:{name}"),
             Self::Trace(path) => format!("trace:{}", path.display()),
+            Self::Detections(plan) => match &plan.from {
+                DetectionsFrom::Post => "detections:".to_owned(),
+                DetectionsFrom::Mqtt(subscription) => redact(&subscription.address()),
+            },
         }
     }
 
@@ -106,7 +116,7 @@ impl Input {
         match self {
             Self::File(path) | Self::Trace(path) => Some(path),
             Self::Scene { name, .. } if name.ends_with(".yaml") || name.ends_with(".yml") => Some(Path::new(name)),
-            Self::Scene { .. } | Self::Rtsp(_) | Self::Test { .. } => None,
+            Self::Scene { .. } | Self::Rtsp(_) | Self::Test { .. } | Self::Detections(_) => None,
         }
     }
 
@@ -115,7 +125,7 @@ impl Input {
         match self {
             Self::File(_) | Self::Rtsp(_) | Self::Test { .. } => true,
             Self::Scene { pixels, .. } => *pixels,
-            Self::Trace(_) => false,
+            Self::Trace(_) | Self::Detections(_) => false,
         }
     }
 
@@ -123,9 +133,18 @@ impl Input {
     pub fn is_live(&self) -> bool {
         match self {
             Self::File(_) | Self::Trace(_) => false,
-            Self::Rtsp(_) => true,
+            Self::Rtsp(_) | Self::Detections(_) => true,
             Self::Test { frames, .. } => frames.is_none(),
             Self::Scene { live, .. } => *live,
+        }
+    }
+
+    /// Most frames of a live source that wait for their judgement; a newer one then replaces the oldest. Detections are
+    /// small and come in batches, of which each frame is judged.
+    pub fn waiting_max(&self) -> usize {
+        match self {
+            Self::Detections(_) => DETECTIONS_WAITING_MAX,
+            _ => 1,
         }
     }
 
@@ -134,6 +153,7 @@ impl Input {
         match self {
             Self::Scene { .. } => BackendKind::Scene,
             Self::Trace(_) => BackendKind::Trace,
+            Self::Detections(_) => BackendKind::Detections,
             Self::File(_) | Self::Rtsp(_) | Self::Test { .. } => BackendKind::Gst,
         }
     }
@@ -146,6 +166,8 @@ pub enum BackendKind {
     Scene,
     /// Recorded traces.
     Trace,
+    /// Detections that others make.
+    Detections,
     /// GStreamer: files, cameras, test pictures.
     Gst,
 }
