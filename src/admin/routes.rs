@@ -44,6 +44,7 @@ const READ: Need = Need { scope: Some(Scope::Read), whole: false, public: None }
 const READ_ALL: Need = Need { whole: true, ..READ };
 const CONTROL: Need = Need { scope: Some(Scope::Control), whole: false, public: None };
 const CONTROL_ALL: Need = Need { whole: true, ..CONTROL };
+const PUBLISH: Need = Need { scope: Some(Scope::Publish), whole: false, public: None };
 const PROBE: Need = Need { public: Some(Public::Probes), ..READ };
 /// The metrics page, at whatever path: it shows every source.
 pub(super) const METRICS: Need = Need { public: Some(Public::Metrics), ..READ_ALL };
@@ -66,6 +67,7 @@ pub(super) const ROUTES: &[Route] = &[
     row("POST", "/api/v1/sources/{source}/enable", CONTROL),
     row("POST", "/api/v1/sources/{source}/disable", CONTROL),
     row("POST", "/api/v1/sources/{source}/restart", CONTROL),
+    row("POST", "/api/v1/sources/{source}/detections", PUBLISH),
     row("GET", "/api/v1/strategies", READ),
     row("GET", "/api/v1/plugins", READ),
     row("POST", "/api/v1/plugins/{name}/reload", CONTROL_ALL),
