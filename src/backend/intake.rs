@@ -15,7 +15,7 @@ pub trait Intake: Send + Sync {
 /// What became of the lines of a body.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Taken {
-    /// Frames that are judged.
+    /// Frames that go on to the rules, as far as `fps` and the machine allow.
     pub accepted: u64,
     /// Frames that came after a newer one was judged. They are dropped.
     pub late: u64,

@@ -11,6 +11,9 @@ use crate::config::schema::{Recovery, SourceEntry, SourceType};
 use crate::config::source_uri::{self, Parsed};
 use crate::types::{SourceId, Zone, count_are, one_line};
 
+/// What is built, for the warning about what is not.
+const BUILT: &str = "file, rtsp, test, scene, trace and detections are";
+
 pub(super) fn build(
     entries: Vec<SourceEntry>,
     fps: Option<f64>,
@@ -63,10 +66,7 @@ pub(super) fn build(
             Parsed::NotBuilt(kind) => {
                 site.idle.push(id.clone());
                 let message = format!("source `{id}`: {} sources are not built yet", kind.as_str());
-                site.warn(
-                    &path,
-                    not_built("source-not-built", message, "file, rtsp, test, scene, trace and detections are"),
-                );
+                site.warn(&path, not_built("source-not-built", message, BUILT));
                 continue;
             }
         };
