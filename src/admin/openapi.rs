@@ -16,7 +16,8 @@ use utoipa::openapi::{
 use super::AppState;
 use super::access::Access;
 use super::api::{
-    alerts, audit, config, events, explain, logs, pictures, plugins, profile, retry, session, silences, sources, status,
+    alerts, audit, config, detections, events, explain, logs, pictures, plugins, profile, retry, session, silences,
+    sources, status,
 };
 use super::error::ErrorBody;
 use super::routes::{METRICS, Need, ROUTES};
@@ -24,10 +25,11 @@ use super::{health, live, webrtc};
 use crate::config::Scope;
 use crate::engine::live::Event;
 
-/// Paths whose GET waits for a change in progress, or for a disk.
+/// Paths whose request waits for a change in progress or for a disk, or takes some time.
 const WAITS: &[&str] = &[
     "/api/v1/sources",
     "/api/v1/sources/{source}",
+    "/api/v1/sources/{source}/detections",
     "/api/v1/plugins",
     "/api/v1/plugins/{name}/state",
     "/api/v1/config",
@@ -77,6 +79,7 @@ const BODILESS: &[&str] =
         sources::enable,
         sources::disable,
         sources::restart,
+        detections::publish,
         plugins::list,
         plugins::reload,
         plugins::promote,

@@ -52,6 +52,8 @@
 mod cause;
 mod change;
 mod check;
+pub mod detections;
+mod intake;
 mod outlet;
 pub(crate) mod pace;
 pub mod peers;
@@ -63,6 +65,7 @@ pub mod trace;
 pub use cause::{Cause, Failure, Patience};
 pub use change::Change;
 pub use check::{Samples, check_backend};
+pub use intake::{ERRORS_MAX, Intake, LineError, Taken};
 pub use outlet::Outlet;
 pub use peers::{Answer, Offer, Peers, Unanswered};
 pub use sources::{SourceContext, Sources};
@@ -194,6 +197,11 @@ pub trait Backend: Send {
 
     /// Stops every source within `deadline`, as [`remove_source`](Self::remove_source) does.
     fn stop(&mut self, deadline: Duration);
+
+    /// What takes messages for a source, where it gets its frames like this. `None`, the default, for any other.
+    fn intake(&self, _source: &SourceId) -> Option<Arc<dyn Intake>> {
+        None
+    }
 
     /// The WebRTC side of a source.
     ///

@@ -46,7 +46,7 @@ pub(super) fn kind_of(uri: &str) -> Result<SourceType, Refusal> {
         let near = nearest(&lower, sources::built_schemes()).or_else(|| nearest(&lower, sources::planned_schemes()));
         let label = match near {
             Some(near) => format!("did you mean `{near}://`?"),
-            None => "known are a path, file://, rtsp://, test, scene:NAME, trace:PATH".to_owned(),
+            None => "known are a path, file://, rtsp://, test, scene:NAME, trace:PATH, mqtt://, detections:".to_owned(),
         };
         (format!("no source is read from `{scheme}://`"), label)
     })
@@ -64,7 +64,7 @@ pub(super) fn stem(input: &Parsed) -> Option<String> {
         Parsed::Input { input, .. } => match input {
             Input::File(path) | Input::Trace(path) => stem(path),
             Input::Scene { name, .. } => stem(std::path::Path::new(name)),
-            Input::Test { .. } | Input::Rtsp(_) | Input::Webrtc(_) => None,
+            Input::Test { .. } | Input::Rtsp(_) | Input::Webrtc(_) | Input::Detections(_) => None,
         },
         Parsed::NotBuilt(_) => None,
     }

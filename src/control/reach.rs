@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::config::Input;
+use crate::config::{DetectionsFrom, Input};
 use crate::scene::Scene;
 use crate::types::SourceId;
 
@@ -23,6 +23,10 @@ fn opened(input: &Input) -> Option<(&'static str, PathBuf)> {
         // Any other name is a path, whatever it ends with.
         Input::Scene { name, .. } => Scene::shipped().all(|shipped| shipped != name).then(|| ("uri", name.into())),
         Input::Rtsp(camera) => camera.ca_file.clone().map(|file| ("parameters.ca_file", file)),
+        Input::Detections(plan) => match &plan.from {
+            DetectionsFrom::Mqtt(topic) => topic.ca_file.clone().map(|file| ("parameters.ca_file", file)),
+            DetectionsFrom::Post => None,
+        },
         Input::Webrtc(_) | Input::Test { .. } => None,
     }
 }

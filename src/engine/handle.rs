@@ -23,7 +23,7 @@ use super::view::status::{AlertStatus, HandlerStatus, PluginStatus, Status, Stra
 use super::view::strategy::StrategyBoard;
 use crate::alert::records::Records;
 use crate::alert::{Commanded, Outbox, Switches};
-use crate::backend::Peers;
+use crate::backend::{Intake, Peers};
 use crate::config::Plan;
 use crate::error::{Code, Error};
 use crate::guest::Files;
@@ -345,6 +345,10 @@ impl EngineApi for Handle {
 
     fn count_refused(&self, reason: &'static str) {
         self.0.metrics.refused(reason);
+    }
+
+    fn intake(&self, source: &str) -> Option<Arc<dyn Intake>> {
+        self.0.parts.backends.intake(source)
     }
 
     fn live(&self, source: &str) -> Option<Arc<Live>> {

@@ -139,7 +139,9 @@ fn check(plan: &SourcePlan) -> Result<(), Error> {
             }
             Ok(())
         }
-        Input::Scene { .. } | Input::Trace(_) => Err(wrong("GStreamer plays files, rtsp:// and test pictures only")),
+        Input::Scene { .. } | Input::Trace(_) | Input::Detections(_) => {
+            Err(wrong("GStreamer plays files, rtsp:// and test pictures only"))
+        }
     }
 }
 

@@ -2,13 +2,17 @@
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::{Site, blackout, hardly_reached, merged, not_built, overrides, retry_plan, zones_of};
 use crate::config::kinds::sources as kinds;
-use crate::config::plan::{ENGINE_SOURCE, SourcePlan};
+use crate::config::plan::{ENGINE_SOURCE, Input, SourcePlan};
 use crate::config::schema::{Recovery, SourceEntry, SourceType};
 use crate::config::source_uri::{self, Parsed};
 use crate::types::{SourceId, Zone, count_are, one_line};
+
+/// What is built, for the warning about what is not.
+const BUILT: &str = "file, rtsp, test, scene, trace and detections are";
 
 pub(super) fn build(
     entries: Vec<SourceEntry>,
@@ -62,7 +66,7 @@ pub(super) fn build(
             Parsed::NotBuilt(kind) => {
                 site.idle.push(id.clone());
                 let message = format!("source `{id}`: {} sources are not built yet", kind.as_str());
-                site.warn(&path, not_built("source-not-built", message, "file, rtsp, test, scene and trace are"));
+                site.warn(&path, not_built("source-not-built", message, BUILT));
                 continue;
             }
         };
@@ -94,6 +98,7 @@ fn input(entry: &SourceEntry, path: &str, site: &mut Site<'_>) -> Option<Parsed>
     let uri = match (&entry.uri, entry.kind) {
         (Some(uri), _) => uri.as_str(),
         (None, Some(SourceType::Test)) => "test",
+        (None, Some(SourceType::Detections)) => "detections:",
         (None, _) if site.places.is_set(&format!("{path}.uri")) => return None,
         (None, _) => {
             site.wrong(path, format!("`{path}` has no `uri`"), "`uri` is needed: a path, rtsp://…, test, scene:NAME");
@@ -119,6 +124,11 @@ fn input(entry: &SourceEntry, path: &str, site: &mut Site<'_>) -> Option<Parsed>
         if site.source_is_flag { site.place_file(path) } else { site.find(path) }
     };
     match kinds::plan(uri, kind, &entry.parameters, &find) {
+        Ok(Parsed::Input { input: Input::Detections(mut plan), repeat, realtime }) => {
+            // Only the user knows whether silence means anything.
+            plan.silence = entry.timeout.map(Duration::from_secs_f64);
+            Some(Parsed::Input { input: Input::Detections(plan), repeat, realtime })
+        }
         Ok(parsed) => Some(parsed),
         Err((message, label)) => {
             site.wrong(&at, message, label);

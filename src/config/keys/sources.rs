@@ -12,7 +12,7 @@ pub(super) const ROWS: &[Row] = &[
     planned("sources[].name", "a name for people, shown beside the id"),
     proved(
         "sources[].type",
-        "file, rtsp, webrtc, test, scene, trace; webcam, network and http are not built yet",
+        "file, rtsp, webrtc, test, scene, trace, detections; webcam, network and http are not built yet",
         "the_summary_has_the_sources_that_are_listed_and_switched_on",
     ),
     proved("sources[].uri", "what is read", "the_summary_has_the_sources_that_are_listed_and_switched_on"),
@@ -131,6 +131,21 @@ pub(super) const ROWS: &[Row] = &[
     proved("sources[].parameters.seed", "what a scene shows", "a_scene_shows_what_its_parameters_say"),
     proved("sources[].parameters.pixels", "whether a scene has pictures", "a_scene_shows_what_its_parameters_say"),
     proved("sources[].parameters.live", "whether a scene drops what is late", "a_scene_shows_what_its_parameters_say"),
+    proved(
+        "sources[].parameters.topic",
+        "the topic of detections, where the address has none",
+        "detections_come_by_mqtt_and_come_back_with_the_broker",
+    ),
+    proved(
+        "sources[].parameters.format",
+        "how detections are written",
+        "messages_of_nvmsgconv_are_judged_by_the_size_of_their_pictures",
+    ),
+    proved(
+        "sources[].parameters.sensor",
+        "the sensor whose detections are taken",
+        "messages_of_nvmsgconv_are_judged_by_the_size_of_their_pictures",
+    ),
     planned("sources[].parameters.latency", "jitter buffer of a stream"),
     portable(
         "sources[].parameters.protocol",

@@ -5,9 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::camera::Camera;
+use super::detections::{DetectionsFrom, DetectionsPlan};
 use super::policy::SourceAlerts;
 use super::webrtc::WebrtcPlan;
 use crate::types::{Blackout, SourceId, Zone};
+
+/// Most frames of a source of detections that wait for their judgement.
+pub const DETECTIONS_WAITING_MAX: usize = 256;
 
 /// One source.
 #[derive(Debug, Clone, PartialEq)]
@@ -90,6 +94,8 @@ pub enum Input {
     },
     /// A recorded trace (`record` format).
     Trace(PathBuf),
+    /// Detections that others make. Live.
+    Detections(Box<DetectionsPlan>),
 }
 
 impl Input {
@@ -102,6 +108,10 @@ impl Input {
             Self::Test { pattern, .. } => format!("test:pattern={pattern}"),
             Self::Scene { name, .. } => format!("scene:{name}"),
             Self::Trace(path) => format!("trace:{}", path.display()),
+            Self::Detections(plan) => match &plan.from {
+                DetectionsFrom::Post => "detections:".to_owned(),
+                DetectionsFrom::Mqtt(subscription) => redact(&subscription.address()),
+            },
         }
     }
 
@@ -110,7 +120,7 @@ impl Input {
         match self {
             Self::File(path) | Self::Trace(path) => Some(path),
             Self::Scene { name, .. } if name.ends_with(".yaml") || name.ends_with(".yml") => Some(Path::new(name)),
-            Self::Scene { .. } | Self::Rtsp(_) | Self::Webrtc(_) | Self::Test { .. } => None,
+            Self::Scene { .. } | Self::Rtsp(_) | Self::Webrtc(_) | Self::Test { .. } | Self::Detections(_) => None,
         }
     }
 
@@ -119,7 +129,7 @@ impl Input {
         match self {
             Self::File(_) | Self::Rtsp(_) | Self::Webrtc(_) | Self::Test { .. } => true,
             Self::Scene { pixels, .. } => *pixels,
-            Self::Trace(_) => false,
+            Self::Trace(_) | Self::Detections(_) => false,
         }
     }
 
@@ -127,9 +137,18 @@ impl Input {
     pub fn is_live(&self) -> bool {
         match self {
             Self::File(_) | Self::Trace(_) => false,
-            Self::Rtsp(_) | Self::Webrtc(_) => true,
+            Self::Rtsp(_) | Self::Webrtc(_) | Self::Detections(_) => true,
             Self::Test { frames, .. } => frames.is_none(),
             Self::Scene { live, .. } => *live,
+        }
+    }
+
+    /// Most frames of a live source that wait for their judgement; a newer one then replaces the oldest. Detections are
+    /// small and come in batches, of which each frame is judged.
+    pub fn waiting_max(&self) -> usize {
+        match self {
+            Self::Detections(_) => DETECTIONS_WAITING_MAX,
+            _ => 1,
         }
     }
 
@@ -138,6 +157,7 @@ impl Input {
         match self {
             Self::Scene { .. } => BackendKind::Scene,
             Self::Trace(_) => BackendKind::Trace,
+            Self::Detections(_) => BackendKind::Detections,
             Self::File(_) | Self::Rtsp(_) | Self::Webrtc(_) | Self::Test { .. } => BackendKind::Gst,
         }
     }
@@ -150,6 +170,8 @@ pub enum BackendKind {
     Scene,
     /// Recorded traces.
     Trace,
+    /// Detections that others make.
+    Detections,
     /// GStreamer: files, cameras, test pictures.
     Gst,
 }

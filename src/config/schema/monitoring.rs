@@ -109,7 +109,8 @@ pub(in crate::config) struct Token {
     /// A reference to its text, which has 16 characters or more. Default none, it is needed.
     /// Example: "${env:VIEWER_TOKEN}".
     pub(in crate::config) token: String,
-    /// What it allows: seeing, changing, sending pictures in. Default none, it is needed. Example: [read, control].
+    /// What it allows: seeing, changing, sending pictures or detections in. Default none, it is needed.
+    /// Example: [read, control].
     #[schemars(length(min = 1, max = 3))]
     pub(in crate::config) scopes: Vec<TokenScope>,
     /// The only sources that it is for, by id. Default none, all. Example: [gate].

@@ -21,8 +21,8 @@ pub(in crate::config) struct SourceEntry {
     /// What it is. Default: told from the uri. Example: rtsp.
     #[serde(rename = "type")]
     pub(in crate::config) kind: Option<SourceType>,
-    /// Where it is: a path, file://, rtsp://, test, test:pattern=ball, scene:NAME, trace:PATH. Default none.
-    /// Example: "rtsp://10.0.0.7/stream".
+    /// Where it is: a path, file://, rtsp://, test, test:pattern=ball, scene:NAME, trace:PATH, mqtt://HOST/TOPIC,
+    /// detections:. Default none. Example: "rtsp://10.0.0.7/stream".
     #[schemars(extend("type" = ["string", "integer", "null"]))]
     pub(in crate::config) uri: Option<String>,
     /// Whether it is watched. Default true. Example: false.
@@ -57,7 +57,8 @@ pub(in crate::config) struct SourceEntry {
     #[schemars(range(min = 0.1, max = 300))]
     pub(in crate::config) retry_delay: Option<f64>,
     /// Longest wait for the first frame, whatever takes it, and for the next one, unless the stream's own pace is slower.
-    /// Default `recovery.source_timeout_seconds`. Unit: seconds. Range 0.5–3600. Example: 30.
+    /// Default `recovery.source_timeout_seconds`; none for detections, which a camera may send only while it sees
+    /// something. Unit: seconds. Range 0.5–3600. Example: 30.
     #[schemars(range(min = 0.5, max = 3600))]
     pub(in crate::config) timeout: Option<f64>,
     /// A counter that the old system wrote into its files. Default 0. Example: 0.
@@ -79,6 +80,7 @@ pub(in crate::config) enum SourceType {
     Http,
     Scene,
     Trace,
+    Detections,
 }
 
 impl SourceType {
@@ -93,6 +95,7 @@ impl SourceType {
             Self::Http => "http",
             Self::Scene => "scene",
             Self::Trace => "trace",
+            Self::Detections => "detections",
         }
     }
 }

@@ -114,13 +114,18 @@ impl<C> Inbox<C> {
         }
     }
 
-    /// Settles a ticket of a live source that needs no inference, and drops every older frame that the lane has not
-    /// taken yet: newest wins. Returns the number of dropped frames.
-    pub(super) fn settle_newest(&self, ticket: u64, frame: Box<Frame>) -> u64 {
+    /// Settles a ticket of a live source that needs no inference. If more than `waiting_max` frames would then wait for
+    /// the lane, the oldest are dropped: newest wins. Returns the number of dropped frames.
+    pub(super) fn settle_newest(&self, ticket: u64, frame: Box<Frame>, waiting_max: usize) -> u64 {
         let mut state = self.lock();
         let mut dropped = 0;
-        for waiting in state.settled.values_mut() {
-            dropped += u64::from(waiting.take().is_some());
+        if state.settled.len() >= waiting_max {
+            let waiting = state.settled.values().filter(|settled| settled.is_some()).count();
+            let excess = (waiting + 1).saturating_sub(waiting_max);
+            for oldest in state.settled.values_mut().filter(|settled| settled.is_some()).take(excess) {
+                *oldest = None;
+                dropped += 1;
+            }
         }
         state.settled.insert(ticket, Some(frame));
         self.changed.notify_one();
@@ -245,9 +250,17 @@ mod tests {
     fn the_newest_live_frame_replaces_the_waiting_one() {
         let inbox = Inbox::<u8>::new(8);
         let (a, b) = (inbox.ticket().unwrap(), inbox.ticket().unwrap());
-        assert_eq!(inbox.settle_newest(a, frame(0)), 0);
-        assert_eq!(inbox.settle_newest(b, frame(1)), 1);
+        assert_eq!(inbox.settle_newest(a, frame(0), 1), 0);
+        assert_eq!(inbox.settle_newest(b, frame(1), 1), 1);
         assert_eq!(seq(inbox.next(None)), 1);
+    }
+
+    #[test]
+    fn as_many_live_frames_wait_as_may() {
+        let inbox = Inbox::<u8>::new(8);
+        let dropped: Vec<u64> = (0..5).map(|n| inbox.settle_newest(inbox.ticket().unwrap(), frame(n), 3)).collect();
+        assert_eq!(dropped, [0, 0, 0, 1, 1]);
+        assert_eq!([seq(inbox.next(None)), seq(inbox.next(None)), seq(inbox.next(None))], [2, 3, 4]);
     }
 
     #[test]

@@ -68,6 +68,8 @@ pub(in crate::engine) struct Route {
     pub(in crate::engine) metrics: SourceMetrics,
     pub(in crate::engine) board: SourceBoard,
     live: bool,
+    /// Most frames of a live source without pictures that wait for the lane.
+    waiting_max: usize,
     /// The source's address for display, without secrets.
     address: String,
     /// The interval between attempts after the retries are exhausted; `None` for a source that is tried once.
@@ -103,6 +105,7 @@ impl Route {
             metrics,
             board: SourceBoard::default(),
             live,
+            waiting_max: plan.input.waiting_max(),
             address: plan.input.address(redact::uri),
             retry_every: Mutex::default(),
             retry_in: Mutex::default(),
@@ -247,7 +250,7 @@ impl Sink for Inlet {
                 }
             }
             _ if route.live => {
-                let dropped = route.inbox.settle_newest(ticket, frame);
+                let dropped = route.inbox.settle_newest(ticket, frame, route.waiting_max);
                 if dropped > 0 {
                     route.metrics.dropped("overload", dropped);
                 }

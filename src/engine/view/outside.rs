@@ -10,8 +10,8 @@ use super::status::{PluginStatus, Status};
 use crate::alert::Outbox;
 use crate::alert::Pictures;
 use crate::alert::records::Records;
-use crate::backend::Peers;
 use crate::backend::peers::no_peers;
+use crate::backend::{Intake, Peers};
 use crate::error::Error;
 use crate::guest::StateStatus;
 use crate::types::SourceId;
@@ -46,6 +46,10 @@ pub trait EngineApi: Send + Sync {
     fn metrics_text(&self) -> String;
     /// A source's live view, while the source exists.
     fn live(&self, source: &str) -> Option<Arc<Live>>;
+    /// What takes messages for a source; `None` if there is no such source, or it takes none.
+    fn intake(&self, _source: &str) -> Option<Arc<dyn Intake>> {
+        None
+    }
     /// The WebRTC side of a source.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! The kinds of sources.
 
+mod detections;
 mod file;
 mod http;
 mod network;
@@ -34,6 +35,7 @@ const KINDS: &[Kind] = &[
     Kind::of::<webrtc::Webrtc>(),
     Kind::of::<network::Network>(),
     Kind::of::<webcam::Webcam>(),
+    Kind::of::<detections::Detections>(),
 ];
 
 /// The parameters of one kind, and how to build its plan with the URI.
@@ -168,10 +170,10 @@ mod tests {
     #[test]
     fn every_type_has_its_row() {
         use SourceType::*;
-        for kind in [File, Webcam, Rtsp, Webrtc, Network, Test, Http, Scene, Trace] {
+        for kind in [File, Webcam, Rtsp, Webrtc, Network, Test, Http, Scene, Trace, Detections] {
             assert_eq!(row(kind).map(|row| row.of), Some(kind));
         }
-        assert_eq!(KINDS.len(), 9);
+        assert_eq!(KINDS.len(), 10);
     }
 
     #[test]

@@ -20,7 +20,8 @@ pub(super) struct Rtsp {
     /// rtsp: how packets come: tcp, udp, or auto: over TCP, and over UDP where the camera takes no TCP. Default auto.
     /// Example: tcp.
     protocol: Option<Protocol>,
-    /// rtsp: authorities whose certificates are trusted beside the machine's, PEM, for rtsps://. Default none.
+    /// rtsp, detections: authorities whose certificates are trusted beside the machine's, PEM, for rtsps:// and mqtts://.
+    /// Default none.
     /// Example: certs/ca.pem.
     ca_file: Option<PathBuf>,
     /// rtsp: the SHA-256 of the certificate that an rtsps:// camera shows, trusted whoever signed it, and no other.
