@@ -132,6 +132,9 @@ fn list(client: &Client) -> Result<(), Exit> {
             text(&source["origin"]),
             text(&source["config"]["uri"]),
         );
+        if let Some(name) = source["config"]["name"].as_str() {
+            println!("  name: {name}");
+        }
         if let Some(error) = status["error"].as_str() {
             println!("  error: {error}");
         }

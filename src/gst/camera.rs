@@ -14,7 +14,7 @@ use super::probe::Probe;
 use super::redirect::Redirects;
 use super::tls;
 use crate::backend::{Cause, Failure};
-use crate::config::{Camera, Input, Transport};
+use crate::config::{Camera, Input, PictureMax, Transport};
 use crate::types::Clock;
 
 /// rtspsrc's jitter buffer.
@@ -37,6 +37,8 @@ pub(super) struct Attempts {
     pub(super) clock: Arc<dyn Clock>,
     /// Whether earlier attempts have shown that the camera takes UDP only.
     pub(super) udp: Arc<AtomicBool>,
+    /// Larger pictures are scaled down to it.
+    pub(super) picture_max: Option<PictureMax>,
 }
 
 /// One RTSP session, from connecting to playing.

@@ -22,7 +22,7 @@ use super::turn::Turn;
 use super::{extent, mp4};
 use crate::backend::supervise::Pacing;
 use crate::backend::{Cause, Failure};
-use crate::config::Input;
+use crate::config::{Input, PictureMax};
 use crate::telemetry::redact;
 
 /// Decoded frames queued for a source that must not lose any.
@@ -64,10 +64,10 @@ impl Feed {
         let pipeline = gst::Pipeline::new();
         let bus = pipeline.bus().ok_or("the pipeline has no bus")?;
         let observed = Arc::new(Observed::default());
-        let appsink = appsink(pacing, &observed);
+        let appsink = appsink(pacing, &observed, attempts.picture_max);
         let convert = make("videoconvert")?;
         add(&pipeline, &[&convert, appsink.upcast_ref()])?;
-        convert.link(&appsink).map_err(|_| "videoconvert and appsink do not link")?;
+        link_out(&pipeline, &convert, &appsink, attempts.picture_max)?;
         tune_decoders(&pipeline, &observed);
         match (input, &mut session) {
             (Input::File(path), _) => file(&pipeline, path, &convert, &observed)?,
@@ -285,10 +285,33 @@ pub(super) fn add(pipeline: &gst::Pipeline, elements: &[&gst::Element]) -> Resul
     pipeline.add_many(elements).map_err(|e| e.message.to_string())
 }
 
-fn appsink(pacing: Pacing, observed: &Arc<Observed>) -> gst_app::AppSink {
-    let caps = gst_video::VideoCapsBuilder::new()
-        .format_list([gst_video::VideoFormat::I420, gst_video::VideoFormat::Nv12])
-        .build();
+/// Links the converter to the sink, through a scaler where pictures have a largest size.
+fn link_out(
+    pipeline: &gst::Pipeline,
+    convert: &gst::Element,
+    appsink: &gst_app::AppSink,
+    most: Option<PictureMax>,
+) -> Result<(), String> {
+    let linked = if most.is_some() {
+        let scale = make("videoscale")?;
+        add(pipeline, &[&scale])?;
+        gst::Element::link_many([convert, &scale, appsink.upcast_ref()])
+    } else {
+        convert.link(appsink)
+    };
+    linked.map_err(|_| "videoconvert and appsink do not link".into())
+}
+
+pub(super) fn appsink(pacing: Pacing, observed: &Arc<Observed>, most: Option<PictureMax>) -> gst_app::AppSink {
+    let mut caps =
+        gst_video::VideoCapsBuilder::new().format_list([gst_video::VideoFormat::I420, gst_video::VideoFormat::Nv12]);
+    if let Some(PictureMax { width, height }) = most {
+        // With square pixels the scaler keeps the picture's shape.
+        let side = |most: u32| 1..=i32::try_from(most).unwrap_or(i32::MAX);
+        caps = caps.width_range(side(width)).height_range(side(height));
+        caps = caps.pixel_aspect_ratio(gst::Fraction::new(1, 1));
+    }
+    let caps = caps.build();
     let appsink = gst_app::AppSink::builder()
         .caps(&caps)
         .sync(pacing == Pacing::Realtime)

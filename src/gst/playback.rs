@@ -35,7 +35,7 @@ pub(super) struct Playback {
 
 impl Playback {
     pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { attempts: Attempts { clock, udp: Arc::default() } }
+        Self { attempts: Attempts { clock, udp: Arc::default(), picture_max: None } }
     }
 }
 
@@ -46,6 +46,7 @@ impl Origin for Playback {
         if let Input::File(path) = &plan.input {
             readable(path).map_err(|why| format!("cannot read {}: {why}", path.display()))?;
         }
+        self.attempts.picture_max = plan.picture_max;
         Feed::start(&plan.input, pacing, &self.attempts)
     }
 

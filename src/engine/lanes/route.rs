@@ -1,6 +1,7 @@
 //! One source's path through the engine: from its backend's thread through the models to its lane.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -75,6 +76,8 @@ pub(in crate::engine) struct Route {
     /// The wait after the last failure.
     retry_in: Mutex<Duration>,
     stages: ArcSwap<Stages>,
+    /// Most detections of each of its next frames.
+    max_objects: AtomicUsize,
     /// What is painted in each of its next pictures.
     blackout: ArcSwap<Blackout>,
     credit: Arc<Credit>,
@@ -107,6 +110,7 @@ impl Route {
             retry_every: Mutex::default(),
             retry_in: Mutex::default(),
             stages: ArcSwap::default(),
+            max_objects: AtomicUsize::new(usize::MAX),
             blackout: ArcSwap::default(),
             credit: Arc::new(Credit::new(live, in_flight_max)),
             clock,
@@ -126,6 +130,12 @@ impl Route {
     pub(in crate::engine) fn change(&self, plan: &SourcePlan) {
         *self.retry_every.lock() = self.live.then_some(plan.retry.cap);
         self.blackout.store(Arc::new(plan.blackout.clone()));
+        self.max_objects.store(plan.max_objects.unwrap_or(usize::MAX), Ordering::Relaxed);
+    }
+
+    /// Most detections of a frame.
+    pub(super) fn max_objects(&self) -> usize {
+        self.max_objects.load(Ordering::Relaxed)
     }
 
     /// Sets the models for the next frames; frames in flight keep the former ones.
