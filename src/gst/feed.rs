@@ -19,7 +19,7 @@ use super::decode::{clip_decodebin, tune_decoders};
 use super::failure::{ENCRYPTED, of_clip};
 use super::observed::Observed;
 use super::turn::Turn;
-use super::{extent, mp4};
+use super::{codecs, doctor, extent, mp4};
 use crate::backend::supervise::Pacing;
 use crate::backend::{Cause, Failure};
 use crate::config::{Input, PictureMax};
@@ -251,8 +251,8 @@ impl Feed {
     fn no_video(&self) -> Failure {
         let cause = match (self.observed.refused.get(), &self.missing) {
             (Some(why), _) => return why.clone().into(),
-            (None, Some(name)) if self.session.is_some() => Cause::NoDecoder(name.clone()),
-            (None, Some(name)) => return missing(name).into(),
+            (None, Some(name)) if self.session.is_some() => codecs::no_decoder(name),
+            (None, Some(name)) => return Failure::of(&codecs::no_decoder(name), "").reason.into(),
             (None, None) => Cause::NoVideo,
         };
         match &self.session {
@@ -273,12 +273,9 @@ impl Drop for Feed {
     }
 }
 
-fn missing(name: &str) -> String {
-    format!("GStreamer has no {name} here (`dsengine doctor` names the package)")
-}
-
 pub(super) fn make(factory: &str) -> Result<gst::Element, String> {
-    gst::ElementFactory::make(factory).build().map_err(|_| missing(factory))
+    let missing = |_| format!("GStreamer has no {factory} here: {}", doctor::remedy(factory));
+    gst::ElementFactory::make(factory).build().map_err(missing)
 }
 
 pub(super) fn add(pipeline: &gst::Pipeline, elements: &[&gst::Element]) -> Result<(), String> {
