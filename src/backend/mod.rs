@@ -56,6 +56,7 @@ mod outlet;
 pub(crate) mod pace;
 pub mod scene;
 mod sources;
+mod stream;
 pub mod supervise;
 pub mod trace;
 
@@ -64,6 +65,7 @@ pub use change::Change;
 pub use check::{Samples, check_backend};
 pub use outlet::Outlet;
 pub use sources::{SourceContext, Sources};
+pub use stream::Stream;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -134,6 +136,8 @@ pub enum SourceEvent {
         /// Time until the next attempt.
         retry_in: Duration,
     },
+    /// What its stream is. Sent before the first frame of an attempt, and again when the size changes.
+    Opened(Stream),
     /// Frames were lost inside the backend, with the `reason` label to count them under (`corrupt`, `fps`, …).
     Dropped {
         /// The `reason` label of `dsengine_frames_dropped_total`.

@@ -1,4 +1,6 @@
-//! `dsengine sources …`: shows and changes the sources of a running engine.
+//! `dsengine sources …`: shows and changes the sources of a running engine, and tries sources without one.
+
+mod test;
 
 use clap::Subcommand;
 use hyper::Method;
@@ -29,6 +31,8 @@ enum Command {
     Disable(Named),
     /// Stop a source and start it again
     Restart(Restart),
+    /// Open a source without an engine, and say in one sentence what is wrong with it, or what comes
+    Test(test::Args),
 }
 
 /// A change that may be kept.
@@ -94,6 +98,7 @@ pub(crate) fn run(args: &Args) -> Exit {
         Command::Remove(named) => named.ask(&Method::DELETE, ""),
         Command::Enable(named) => named.ask(&Method::POST, "/enable"),
         Command::Disable(named) => named.ask(&Method::POST, "/disable"),
+        Command::Test(args) => test::run(args),
         Command::Restart(Restart { id, client }) => {
             let done = client.ask(&Method::POST, &format!("/api/v1/sources/{}/restart", segment(id)), None);
             Exit::of(done.map(|_| {

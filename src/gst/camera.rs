@@ -144,6 +144,11 @@ impl Session {
         };
     }
 
+    /// How its packets come.
+    pub(super) fn transport(&self) -> &'static str {
+        if self.over_udp { "udp" } else { "tcp" }
+    }
+
     /// Why an established connection must not be used.
     pub(super) fn untrusted(&mut self) -> Option<Failure> {
         let why = "this machine trusts the camera's certificate by its authority, so its fingerprint cannot be held on to: \

@@ -21,7 +21,7 @@ use super::observed::Observed;
 use super::turn::Turn;
 use super::{codecs, doctor, extent, mp4};
 use crate::backend::supervise::Pacing;
-use crate::backend::{Cause, Failure};
+use crate::backend::{Cause, Failure, Stream};
 use crate::config::{Input, PictureMax};
 use crate::telemetry::redact;
 
@@ -258,6 +258,22 @@ impl Feed {
         match &self.session {
             Some(session) => session.failed(&cause),
             None => NO_VIDEO.into(),
+        }
+    }
+
+    /// What the stream is, once a picture of it was decoded.
+    pub(super) fn stream(&self) -> Stream {
+        let decoder = codecs::in_use(self.pipeline.upcast_ref());
+        let caps = self.appsink.static_pad("sink").and_then(|pad| pad.current_caps());
+        let info = caps.and_then(|caps| gst_video::VideoInfo::from_caps(&caps).ok());
+        let rate = info.map(|info| (info.fps().numer(), info.fps().denom()));
+        Stream {
+            codec: decoder.as_ref().and_then(|(_, codec)| codec.map(str::to_owned)),
+            hardware: decoder.as_ref().is_some_and(|(factory, _)| codecs::is_hardware(factory)),
+            decoder: decoder.map(|(factory, _)| factory.name().to_string()),
+            transport: self.session.as_ref().map(|session| session.transport().to_owned()),
+            fps: rate.filter(|(n, d)| *n > 0 && *d > 0).map(|(n, d)| f64::from(n) / f64::from(d)),
+            ..Stream::default()
         }
     }
 

@@ -10,8 +10,8 @@ use gstreamer_video as gst_video;
 use super::camera::Attempts;
 use super::feed::Feed;
 use super::picture;
-use crate::backend::Failure;
 use crate::backend::supervise::{Attempt, Limits, Origin, Pacing, Quiet, Timing};
+use crate::backend::{Failure, Stream};
 use crate::config::{Input, RetryPlan, SourcePlan};
 use crate::types::{Clock, Frame};
 
@@ -137,6 +137,10 @@ impl Attempt for Feed {
 
     fn waits_for(&self) -> Option<String> {
         Feed::waits_for(self)
+    }
+
+    fn stream(&self) -> Option<Stream> {
+        Some(Feed::stream(self))
     }
 
     fn quiet(&self) -> Quiet {

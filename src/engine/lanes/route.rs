@@ -171,7 +171,12 @@ impl Route {
         let retry_in = *self.retry_in.lock();
         let every = |cap| if remedy.is_some() { supervise::pace(retry_in, cap) } else { cap };
         let retry_every = retry_every.map(every);
-        SourceStatus { remedy, ..SourceStatus::read(&self.id, state, retry_every, board.error(), &self.metrics) }
+        let stream = board.stream();
+        SourceStatus {
+            remedy,
+            stream,
+            ..SourceStatus::read(&self.id, state, retry_every, board.error(), &self.metrics)
+        }
     }
 
     /// The lane has judged a frame.
@@ -295,6 +300,7 @@ impl Sink for Inlet {
                 );
                 route.board.set_error(reason, remedy);
             }
+            SourceEvent::Opened(stream) => route.board.set_stream(stream),
             SourceEvent::Dropped { reason, count } => route.metrics.dropped(reason, count),
             SourceEvent::Ended => route.end(),
             SourceEvent::Broken(reason) => route.break_off(reason),

@@ -249,6 +249,7 @@ mod tests {
             error: None,
             zones: Vec::new(),
             remedy: None,
+            stream: None,
         }
     }
 

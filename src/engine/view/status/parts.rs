@@ -7,7 +7,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::alert::{Outbox, Standing};
-use crate::backend::SourceState;
+use crate::backend::{SourceState, Stream};
 use crate::telemetry::{AlertOutcome, SourceMetrics};
 use crate::types::{SourceId, Zone, count};
 
@@ -74,6 +74,8 @@ pub struct SourceStatus {
     pub error: Option<String>,
     /// What has to be changed before it can run; absent where waiting may help.
     pub remedy: Option<String>,
+    /// What its stream was when it was opened last; null before that, and for what is no stream.
+    pub stream: Option<Stream>,
     /// The areas of its picture that rules know by name.
     pub zones: Vec<ZoneStatus>,
 }
@@ -212,6 +214,7 @@ impl SourceStatus {
             error,
             zones: Vec::new(),
             remedy: None,
+            stream: None,
         }
     }
 
