@@ -1,5 +1,6 @@
 //! `dsengine sources …`: shows and changes the sources of a running engine, and tries sources without one.
 
+mod discover;
 mod test;
 
 use clap::Subcommand;
@@ -31,6 +32,8 @@ enum Command {
     Disable(Named),
     /// Stop a source and start it again
     Restart(Restart),
+    /// Find the ONVIF cameras of this network, with the addresses of their streams
+    Discover(discover::Args),
     /// Open a source without an engine, and say in one sentence what is wrong with it, or what comes
     Test(test::Args),
 }
@@ -99,6 +102,7 @@ pub(crate) fn run(args: &Args) -> Exit {
         Command::Enable(named) => named.ask(&Method::POST, "/enable"),
         Command::Disable(named) => named.ask(&Method::POST, "/disable"),
         Command::Test(args) => test::run(args),
+        Command::Discover(args) => discover::run(args),
         Command::Restart(Restart { id, client }) => {
             let done = client.ask(&Method::POST, &format!("/api/v1/sources/{}/restart", segment(id)), None);
             Exit::of(done.map(|_| {

@@ -28,6 +28,7 @@ mod config_kinds;
 mod control;
 mod demo;
 mod deploy;
+mod discover;
 mod disk;
 mod effects;
 mod email;
