@@ -1,6 +1,7 @@
 //! A host without some of GStreamer's packages: what `doctor` and `sources test` say of it. Plugins are hidden by
 //! folders of links in which they are left out.
 
+use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -48,6 +49,8 @@ const PLUGINS: &[&str] = &[
 /// A host on which some plugins are not installed.
 struct Host {
     dir: tempfile::TempDir,
+    /// What `doctor` found, asked once.
+    findings: OnceCell<Value>,
 }
 
 impl Host {
@@ -62,7 +65,7 @@ impl Host {
                 std::os::unix::fs::symlink(installed.join(&file), plugins.join(&file)).unwrap();
             }
         }
-        Self { dir }
+        Self { dir, findings: OnceCell::new() }
     }
 
     /// The program on this host.
@@ -77,7 +80,7 @@ impl Host {
     /// What `doctor` finds of a capability.
     #[track_caller]
     fn finding(&self, name: &str) -> Value {
-        let findings = self.run(&["doctor", "--json"]).run().json();
+        let findings = self.findings.get_or_init(|| self.run(&["doctor", "--json"]).run().json());
         let found = findings.as_array().unwrap().iter().find(|finding| finding["name"] == name);
         found.cloned().unwrap_or_else(|| panic!("{name}: {findings}"))
     }

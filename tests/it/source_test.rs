@@ -48,7 +48,8 @@ fn server(status: Option<&'static str>) -> u16 {
                         seq = value.to_owned();
                     }
                     if let (true, Some(status)) = (line.is_empty(), status) {
-                        let status = if method == "OPTIONS" { "200 OK\r\nPublic: DESCRIBE" } else { status };
+                        let status =
+                            if method == "OPTIONS" { "200 OK\r\nPublic: DESCRIBE, SETUP, PLAY" } else { status };
                         let _ = (&stream).write_all(format!("RTSP/1.0 {status}\r\nCSeq: {seq}\r\n\r\n").as_bytes());
                     }
                 }
@@ -153,7 +154,10 @@ fn a_camera_is_described_and_one_of_a_configuration_is_tested_by_its_id() {
     assert!(answer["first_frame_ms"].as_u64().unwrap() > 0);
     let off = test(&["off", "--config", config]).expect(2);
     assert!(off.stderr.contains("switched off"), "{}", off.stderr);
-    for (uri, wanted) in [(format!("{address}/other"), "404 Not Found"), (address.replace(CANARY, "x"), "401")] {
+    for (uri, wanted) in [
+        (format!("{address}/other"), "404 Not Found"),
+        (format!("{address}/cam").replace(CANARY, "x"), "(401 Unauthorized)"),
+    ] {
         let said = refused(&[&uri]);
         assert!(said.contains(wanted), "{said}");
     }

@@ -69,8 +69,8 @@ pub(super) async fn ask(found: Found, login: Option<Login>) -> Camera {
         Some(service) => camera.fill(service, &found, login.as_ref()).await.err(),
         None => Some("it names no service at its own address".into()),
     };
-    // Not stable without the sort: equal sizes keep the camera's order.
-    camera.profiles.sort_by_key(|profile| std::cmp::Reverse(u64::from(profile.width) * u64::from(profile.height)));
+    // Equal sizes keep the camera's order.
+    camera.profiles.sort_by_key(|profile| std::cmp::Reverse(profile.pixels()));
     camera
 }
 
@@ -237,6 +237,11 @@ impl fmt::Display for Camera {
 }
 
 impl Profile {
+    /// Pixels of a picture.
+    pub(super) fn pixels(&self) -> u64 {
+        u64::from(self.width) * u64::from(self.height)
+    }
+
     /// Name, codec, size and rate.
     pub(super) fn described(&self) -> String {
         let name = self.name.as_deref().unwrap_or(&self.token);

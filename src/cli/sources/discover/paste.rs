@@ -31,7 +31,7 @@ fn entry(camera: &Camera, has_user: bool, ids: &mut BTreeSet<String>) -> Option<
         text += &format!("    name: {}\n", quoted(&literal(name)));
     }
     text += &format!("    # {}\n    uri: {}", comment(&main.described()), uri(main));
-    if let Some(sub) = of_its_own().next_back().filter(|sub| sub.uri != main.uri) {
+    if let Some(sub) = of_its_own().next_back().filter(|sub| sub.pixels() < main.pixels()) {
         text += &format!("\n    # A smaller stream for detection, instead of `uri`: {}", comment(&sub.described()));
         text += &format!("\n    # streams:\n    #   detect: {}\n    #   evidence: {}", uri(sub), uri(main));
     }
