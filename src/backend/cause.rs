@@ -55,8 +55,8 @@ pub enum Cause {
     NoTransport,
     /// The stream has no video.
     NoVideo,
-    /// GStreamer lacks a decoder; which one.
-    NoDecoder(String),
+    /// GStreamer lacks a decoder: which one, and the command that installs it, where known.
+    NoDecoder(String, Option<&'static str>),
     /// The stream is damaged; GStreamer's description.
     Damaged(String),
 }
@@ -124,7 +124,7 @@ impl Cause {
             | Self::NoUdp
             | Self::NoTransport
             | Self::NoVideo
-            | Self::NoDecoder(_) => Patience::Setting(TRIES),
+            | Self::NoDecoder(..) => Patience::Setting(TRIES),
             Self::NoNameServer(_)
             | Self::Refused
             | Self::Unreachable(_)
@@ -206,9 +206,10 @@ impl Cause {
                 format!("there is no video in what {peer} sends"),
                 "write the path of a stream with pictures into the uri",
             ),
-            Self::NoDecoder(what) => {
-                (format!("GStreamer has no {what} here"), "install its package: `dsengine doctor` names it")
-            }
+            Self::NoDecoder(what, install) => (
+                format!("GStreamer has no {what} here"),
+                install.unwrap_or("install its package: `dsengine doctor` names it"),
+            ),
             Self::Damaged(what) => {
                 (format!("what {peer} sends cannot be read ({what})"), "it may be starting, or damaged on the way")
             }

@@ -59,6 +59,7 @@ pub(crate) mod pace;
 pub mod peers;
 pub mod scene;
 mod sources;
+mod stream;
 pub mod supervise;
 pub mod trace;
 
@@ -69,6 +70,7 @@ pub use intake::{ERRORS_MAX, Intake, LineError, Taken};
 pub use outlet::Outlet;
 pub use peers::{Answer, Offer, Peers, Unanswered};
 pub use sources::{SourceContext, Sources};
+pub use stream::Stream;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -139,6 +141,8 @@ pub enum SourceEvent {
         /// Time until the next attempt.
         retry_in: Duration,
     },
+    /// What its stream is. Sent before the first frame of an attempt, and again when the size changes.
+    Opened(Stream),
     /// Frames were lost inside the backend, with the `reason` label to count them under (`corrupt`, `fps`, …).
     Dropped {
         /// The `reason` label of `dsengine_frames_dropped_total`.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::{Failure, Flow, Sink, SourceEvent, SourceState};
+use super::{Failure, Flow, Sink, SourceEvent, SourceState, Stream};
 use crate::types::{Frame, SourceId, Unmasked};
 
 /// Hands one source's frames and events to its [`Sink`].
@@ -85,6 +85,11 @@ impl Outlet {
         self.enter(state);
     }
 
+    /// Reports what the source's stream is.
+    pub fn opened(&self, stream: Stream) {
+        self.event(SourceEvent::Opened(stream));
+    }
+
     /// Reports frames lost inside the backend, counted under `reason`.
     pub fn dropped(&self, reason: &'static str, count: u64) {
         if count > 0 {
@@ -153,6 +158,7 @@ mod tests {
             self.0.lock().push(match event {
                 SourceEvent::State(state) => state.as_str().into(),
                 SourceEvent::Fault { reason, attempt, .. } => format!("fault {attempt}: {reason}"),
+                SourceEvent::Opened(stream) => format!("opened {}x{}", stream.width, stream.height),
                 SourceEvent::Dropped { reason, count } => format!("dropped {count} {reason}"),
                 SourceEvent::Ended => "ended".into(),
                 SourceEvent::Broken(reason) => format!("broken: {reason}"),

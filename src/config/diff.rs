@@ -238,6 +238,10 @@ impl SourcePlan {
             input,
             realtime,
             repeat,
+            picture_max,
+            frames_held_max,
+            name: _,
+            max_objects: _,
             fps: _,
             every: _,
             zones: _,
@@ -247,6 +251,7 @@ impl SourcePlan {
             retry: _,
         } = self;
         (id, input, realtime, repeat) == (&other.id, &other.input, &other.realtime, &other.repeat)
+            && (picture_max, frames_held_max) == (&other.picture_max, &other.frames_held_max)
     }
 }
 

@@ -283,9 +283,10 @@ impl EngineApi for Handle {
     fn status(&self) -> Status {
         let (shared, view) = (&self.0, self.0.view());
         let alerts = AlertStatus::read(shared.parts.delivery.outbox(), shared.clock.monotonic_ns());
-        let zones: BTreeMap<_, _> = view.plan.sources.iter().map(|source| (&source.id, &*source.zones)).collect();
-        let status = |source: &Arc<SourceUnit>| {
-            source.route.status().with_zones(zones.get(&source.route.id).copied().unwrap_or_default())
+        let plans: BTreeMap<_, _> = view.plan.sources.iter().map(|source| (&source.id, source)).collect();
+        let status = |source: &Arc<SourceUnit>| match plans.get(&source.route.id) {
+            Some(plan) => source.route.status().of_plan(plan.name.as_deref(), &plan.zones),
+            None => source.route.status(),
         };
         let sources = view.sources.iter().map(status).collect();
         let off = |name: &str| view.models.iter().any(|model| model.plan.name == name && model.is_off());

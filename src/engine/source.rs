@@ -48,7 +48,7 @@ impl Parts {
         let unended = Arc::clone(&self.unended);
         let route = Arc::new(Route::new(
             source,
-            self.in_flight_max,
+            source.frames_held_max.map_or(self.in_flight_max, |most| self.in_flight_max.min(most.into())),
             self.metrics.source(&source.id),
             Arc::clone(&self.clock),
             Arc::clone(&self.events),

@@ -8,6 +8,7 @@ use std::time::Duration;
 use gstreamer as gst;
 use gstreamer::prelude::*;
 
+use super::doctor;
 use super::playback::Playback;
 use super::webrtc::{Door, Pulling, Reception, Sessions};
 use crate::backend::peers::no_peers;
@@ -115,7 +116,7 @@ fn check(plan: &SourcePlan) -> Result<(), Error> {
             }
             gst::ElementFactory::find("rtspsrc").map(drop).ok_or_else(|| {
                 Error::new(Code::Pipeline, format!("source {}: GStreamer's rtspsrc is not installed", plan.id))
-                    .hint("apt-get install gstreamer1.0-plugins-good")
+                    .hint(doctor::remedy("rtspsrc"))
             })
         }
         Input::Webrtc(_) => {

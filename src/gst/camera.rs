@@ -15,7 +15,7 @@ use super::probe::Probe;
 use super::redirect::Redirects;
 use super::tls;
 use crate::backend::{Cause, Failure};
-use crate::config::{Camera, Input, Transport};
+use crate::config::{Camera, Input, PictureMax, Transport};
 use crate::types::Clock;
 
 /// rtspsrc's jitter buffer.
@@ -40,6 +40,8 @@ pub(super) struct Attempts {
     pub(super) udp: Arc<AtomicBool>,
     /// Takes the source's encoded pictures.
     pub(super) encoded: Arc<Encoded>,
+    /// Larger pictures are scaled down to it.
+    pub(super) picture_max: Option<PictureMax>,
 }
 
 /// One RTSP session, from connecting to playing.
@@ -143,6 +145,11 @@ impl Session {
             _ if mentions("Sent PLAY") => Phase::Playing,
             _ => return,
         };
+    }
+
+    /// How its packets come.
+    pub(super) fn transport(&self) -> &'static str {
+        if self.over_udp { "udp" } else { "tcp" }
     }
 
     /// Why an established connection must not be used.

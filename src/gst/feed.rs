@@ -20,10 +20,10 @@ use super::encoded::Encoded;
 use super::failure::{ENCRYPTED, of_clip};
 use super::observed::Observed;
 use super::turn::Turn;
-use super::{extent, mp4};
+use super::{codecs, doctor, extent, mp4};
 use crate::backend::supervise::Pacing;
-use crate::backend::{Cause, Failure};
-use crate::config::Input;
+use crate::backend::{Cause, Failure, Stream};
+use crate::config::{Input, PictureMax};
 use crate::telemetry::redact;
 
 /// Decoded frames queued for a source that must not lose any.
@@ -70,14 +70,15 @@ impl Feed {
             Input::Rtsp(camera) => Some(Session::new(camera, attempts)),
             _ => None,
         };
-        let mut feed = Self::build(pacing, &attempts.encoded, |place| match (input, &mut session) {
-            (Input::File(path), _) => file(place, path),
-            (Input::Test { pattern, frames, width, height, fps }, _) => {
-                test(place, pattern, *frames, (*width, *height), *fps)
-            }
-            (_, Some(session)) => session.build(place.pipeline, place.convert, place.observed),
-            _ => Err("not a source that GStreamer plays".into()),
-        })?;
+        let mut feed =
+            Self::build(pacing, &attempts.encoded, attempts.picture_max, |place| match (input, &mut session) {
+                (Input::File(path), _) => file(place, path),
+                (Input::Test { pattern, frames, width, height, fps }, _) => {
+                    test(place, pattern, *frames, (*width, *height), *fps)
+                }
+                (_, Some(session)) => session.build(place.pipeline, place.convert, place.observed),
+                _ => Err("not a source that GStreamer plays".into()),
+            })?;
         (feed.session, feed.clip) = (session, input.file().map(Path::to_owned));
         feed.play()
     }
@@ -86,15 +87,16 @@ impl Feed {
     pub(super) fn build(
         pacing: Pacing,
         encoded: &Arc<Encoded>,
+        picture_max: Option<PictureMax>,
         source: impl FnOnce(&Place<'_>) -> Result<(), String>,
     ) -> Result<Self, String> {
         let pipeline = gst::Pipeline::new();
         let bus = pipeline.bus().ok_or("the pipeline has no bus")?;
         let observed = Arc::new(Observed::default());
-        let appsink = appsink(pacing, &observed);
+        let appsink = appsink(pacing, &observed, picture_max);
         let convert = make("videoconvert")?;
         add(&pipeline, &[&convert, appsink.upcast_ref()])?;
-        convert.link(&appsink).map_err(|_| "videoconvert and appsink do not link")?;
+        link_out(&pipeline, &convert, &appsink, picture_max)?;
         tune_decoders(&pipeline, &observed);
         // Nobody watches what plays faster than its own time.
         if pacing != Pacing::Fast {
@@ -278,13 +280,29 @@ impl Feed {
     fn no_video(&self) -> Failure {
         let cause = match (self.observed.refused.get(), &self.missing) {
             (Some(why), _) => return why.clone().into(),
-            (None, Some(name)) if self.session.is_some() => Cause::NoDecoder(name.clone()),
-            (None, Some(name)) => return missing(name).into(),
+            (None, Some(name)) if self.session.is_some() => codecs::no_decoder(name),
+            (None, Some(name)) => return Failure::of(&codecs::no_decoder(name), "").reason.into(),
             (None, None) => Cause::NoVideo,
         };
         match &self.session {
             Some(session) => session.failed(&cause),
             None => NO_VIDEO.into(),
+        }
+    }
+
+    /// What the stream is, once a picture of it was decoded.
+    pub(super) fn stream(&self) -> Stream {
+        let decoder = codecs::in_use(self.pipeline.upcast_ref());
+        let caps = self.appsink.static_pad("sink").and_then(|pad| pad.current_caps());
+        let info = caps.and_then(|caps| gst_video::VideoInfo::from_caps(&caps).ok());
+        let rate = info.map(|info| (info.fps().numer(), info.fps().denom()));
+        Stream {
+            codec: decoder.as_ref().and_then(|(_, codec)| codec.map(str::to_owned)),
+            hardware: decoder.as_ref().is_some_and(|(factory, _)| codecs::is_hardware(factory)),
+            decoder: decoder.map(|(factory, _)| factory.name().to_string()),
+            transport: self.session.as_ref().map(|session| session.transport().to_owned()),
+            fps: rate.filter(|(n, d)| *n > 0 && *d > 0).map(|(n, d)| f64::from(n) / f64::from(d)),
+            ..Stream::default()
         }
     }
 
@@ -300,22 +318,42 @@ impl Drop for Feed {
     }
 }
 
-pub(super) fn missing(name: &str) -> String {
-    format!("GStreamer has no {name} here (`dsengine doctor` names the package)")
-}
-
 pub(super) fn make(factory: &str) -> Result<gst::Element, String> {
-    gst::ElementFactory::make(factory).build().map_err(|_| missing(factory))
+    let missing = |_| format!("GStreamer has no {factory} here: {}", doctor::remedy(factory));
+    gst::ElementFactory::make(factory).build().map_err(missing)
 }
 
 pub(super) fn add(pipeline: &gst::Pipeline, elements: &[&gst::Element]) -> Result<(), String> {
     pipeline.add_many(elements).map_err(|e| e.message.to_string())
 }
 
-fn appsink(pacing: Pacing, observed: &Arc<Observed>) -> gst_app::AppSink {
-    let caps = gst_video::VideoCapsBuilder::new()
-        .format_list([gst_video::VideoFormat::I420, gst_video::VideoFormat::Nv12])
-        .build();
+/// Links the converter to the sink, through a scaler where pictures have a largest size.
+fn link_out(
+    pipeline: &gst::Pipeline,
+    convert: &gst::Element,
+    appsink: &gst_app::AppSink,
+    most: Option<PictureMax>,
+) -> Result<(), String> {
+    let linked = if most.is_some() {
+        let scale = make("videoscale")?;
+        add(pipeline, &[&scale])?;
+        gst::Element::link_many([convert, &scale, appsink.upcast_ref()])
+    } else {
+        convert.link(appsink)
+    };
+    linked.map_err(|_| "videoconvert and appsink do not link".into())
+}
+
+pub(super) fn appsink(pacing: Pacing, observed: &Arc<Observed>, most: Option<PictureMax>) -> gst_app::AppSink {
+    let mut caps =
+        gst_video::VideoCapsBuilder::new().format_list([gst_video::VideoFormat::I420, gst_video::VideoFormat::Nv12]);
+    if let Some(PictureMax { width, height }) = most {
+        // With square pixels the scaler keeps the picture's shape.
+        let side = |most: u32| 1..=i32::try_from(most).unwrap_or(i32::MAX);
+        caps = caps.width_range(side(width)).height_range(side(height));
+        caps = caps.pixel_aspect_ratio(gst::Fraction::new(1, 1));
+    }
+    let caps = caps.build();
     let appsink = gst_app::AppSink::builder()
         .caps(&caps)
         .sync(pacing == Pacing::Realtime)

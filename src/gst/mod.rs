@@ -8,8 +8,10 @@
 mod backend;
 mod camera;
 mod close;
+mod codecs;
 mod colour;
 mod decode;
+mod decoders;
 mod doctor;
 mod encode;
 mod encoded;

@@ -11,8 +11,8 @@ use super::camera::Attempts;
 use super::encoded::Encoded;
 use super::feed::Feed;
 use super::picture;
-use crate::backend::Failure;
 use crate::backend::supervise::{Attempt, Limits, Origin, Pacing, Quiet, Timing};
+use crate::backend::{Failure, Stream};
 use crate::config::{Input, RetryPlan, SourcePlan};
 use crate::types::{Clock, Frame};
 
@@ -36,7 +36,7 @@ pub(super) struct Playback {
 
 impl Playback {
     pub(super) fn new(clock: Arc<dyn Clock>, encoded: Arc<Encoded>) -> Self {
-        Self { attempts: Attempts { clock, udp: Arc::default(), encoded } }
+        Self { attempts: Attempts { clock, udp: Arc::default(), encoded, picture_max: None } }
     }
 }
 
@@ -47,6 +47,7 @@ impl Origin for Playback {
         if let Input::File(path) = &plan.input {
             readable(path).map_err(|why| format!("cannot read {}: {why}", path.display()))?;
         }
+        self.attempts.picture_max = plan.picture_max;
         Feed::start(&plan.input, pacing, &self.attempts)
     }
 
@@ -143,6 +144,10 @@ impl Attempt for Feed {
 
     fn waits_for(&self) -> Option<String> {
         Feed::waits_for(self)
+    }
+
+    fn stream(&self) -> Option<Stream> {
+        Some(Feed::stream(self))
     }
 
     fn quiet(&self) -> Quiet {

@@ -56,7 +56,8 @@ function card(id) {
   const row = element("div", "row");
   const state = element("span", "badge");
   const fps = element("span", "fps dim");
-  row.append(element("span", "id", id), state, fps);
+  const name = element("span", "dim");
+  row.append(element("span", "id", id), name, state, fps);
   const detail = element("div", "detail");
   const error = element("div", "error");
   const seen = element("div");
@@ -65,7 +66,7 @@ function card(id) {
   detail.append(error, seen, counts);
   root.append(screen, row, detail);
   $("sources").append(root);
-  const made = { root, canvas, video, veil, state, fps, error, seen, counts, zones: [], made: Date.now(), pictured: null, plays: false };
+  const made = { root, canvas, video, veil, name, state, fps, error, seen, counts, zones: [], made: Date.now(), pictured: null, plays: false };
   cards.set(id, made);
   return made;
 }
@@ -130,6 +131,7 @@ export function showSources(sources) {
 
 function showSource(source) {
   const c = card(source.id);
+  setText(c.name, source.name ?? "");
   setText(c.state, source.state);
   c.state.className = `badge ${source.state}`;
   setText(c.fps, source.state === "running" ? `${source.fps.toFixed(1)} fps` : "");

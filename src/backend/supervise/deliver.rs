@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Attempt;
 use super::timeline::Timeline;
 use crate::backend::pace::{Pace, Pick};
-use crate::backend::{Flow, Outlet, SourceState};
+use crate::backend::{Flow, Outlet, SourceState, Stream};
 use crate::config::SourcePlan;
 use crate::types::{Clock, Frame};
 
@@ -19,6 +19,8 @@ pub(super) struct Delivery {
     /// For a finite source.
     timeline: Timeline,
     started_unix_ns: u64,
+    /// The size of the last frame; `None` before the first frame of an attempt.
+    size: Option<(u32, u32)>,
     /// Arrival of the first and last frame of the current attempt, on the engine's clock.
     ran_ns: Option<(u64, u64)>,
 }
@@ -33,6 +35,7 @@ impl Delivery {
             next_seq: 0,
             timeline: Timeline::default(),
             started_unix_ns: 0,
+            size: None,
             ran_ns: None,
         }
     }
@@ -44,6 +47,7 @@ impl Delivery {
 
     /// Starts an attempt.
     pub(super) fn start(&mut self) {
+        self.size = None;
         // A file that plays faster than real time is ahead of the clock when it repeats.
         self.started_unix_ns = self.started_unix_ns.max(self.clock.unix_ns().saturating_sub(self.timeline.base_ns()));
     }
@@ -97,6 +101,12 @@ impl Delivery {
         if let Err(reason) = attempt.fill(sample, &mut frame) {
             tracing::warn!(source = %self.outlet.id(), seq, reason, "a decoded frame cannot be used");
             return self.leave_out("corrupt");
+        }
+        let size = Some((frame.width, frame.height));
+        if std::mem::replace(&mut self.size, size) != size
+            && let Some(stream) = attempt.stream()
+        {
+            self.outlet.opened(Stream { width: frame.width, height: frame.height, ..stream });
         }
         self.outlet.enter(SourceState::Running);
         self.outlet.frame(frame)

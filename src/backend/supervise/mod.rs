@@ -26,7 +26,7 @@ pub use run::run;
 pub use starved::Starved;
 pub use watchdog::{Limits, Watchdog};
 
-use super::Failure;
+use super::{Failure, Stream};
 use crate::config::SourcePlan;
 use crate::types::Frame;
 
@@ -129,6 +129,12 @@ pub trait Attempt {
 
     /// Why no first frame has arrived yet, where known; without secrets.
     fn waits_for(&self) -> Option<String> {
+        None
+    }
+
+    /// What the stream is, once a picture of it was decoded; `None` where that is not known. The size and nothing else
+    /// is filled in by the caller.
+    fn stream(&self) -> Option<Stream> {
         None
     }
 

@@ -9,7 +9,11 @@ pub(super) const ROWS: &[Row] = &[
         "the source's name in frames, alerts, logs and metrics",
         "the_summary_has_the_sources_that_are_listed_and_switched_on",
     ),
-    planned("sources[].name", "a name for people, shown beside the id"),
+    proved(
+        "sources[].name",
+        "a name for people, shown beside the id",
+        "a_sources_name_for_people_is_shown_beside_its_id",
+    ),
     proved(
         "sources[].type",
         "file, rtsp, webrtc, test, scene, trace, detections; webcam, network and http are not built yet",
@@ -91,7 +95,11 @@ pub(super) const ROWS: &[Row] = &[
         "the policy of single rules on this source",
         "a_rule_and_a_source_have_a_policy_of_their_own",
     ),
-    planned("sources[].max_objects", "most detections per frame of this source"),
+    proved(
+        "sources[].max_objects",
+        "most detections per frame of this source, by score",
+        "a_frame_has_so_many_detections_at_most_the_best_ones",
+    ),
     portable(
         "sources[].max_retries",
         "retries before it counts as failed",

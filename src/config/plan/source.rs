@@ -18,6 +18,8 @@ pub const DETECTIONS_WAITING_MAX: usize = 256;
 pub struct SourcePlan {
     /// Its unique name.
     pub id: SourceId,
+    /// Its name for people.
+    pub name: Option<String>,
     /// Its input.
     pub input: Input,
     /// Maximum frames analysed per second of stream time; `None` = all.
@@ -30,6 +32,12 @@ pub struct SourcePlan {
     pub blackout: Blackout,
     /// Overrides `detection.confidence_threshold` for this source.
     pub confidence: Option<f32>,
+    /// Most detections of a frame; the best by score are kept.
+    pub max_objects: Option<usize>,
+    /// Pictures beyond this size are scaled down to it once, after they are decoded.
+    pub picture_max: Option<PictureMax>,
+    /// Most of its decoded frames that wait or are worked on at once, where that is less than the workers allow.
+    pub frames_held_max: Option<u32>,
     /// Its alert policy, where that differs from the general one.
     pub alerts: SourceAlerts,
     /// Its restart policy.
@@ -45,18 +53,31 @@ impl SourcePlan {
     pub fn new(id: impl Into<SourceId>, input: Input, retry: RetryPlan) -> Self {
         Self {
             id: id.into(),
+            name: None,
             input,
             fps: None,
             every: 1,
             zones: Arc::new([]),
             blackout: Blackout::default(),
             confidence: None,
+            max_objects: None,
+            picture_max: None,
+            frames_held_max: None,
             alerts: SourceAlerts::default(),
             retry,
             realtime: false,
             repeat: false,
         }
     }
+}
+
+/// The largest picture that is analysed. A smaller one stays as it is, a larger one keeps its shape.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PictureMax {
+    /// Pixels.
+    pub width: u32,
+    /// Pixels.
+    pub height: u32,
 }
 
 /// A source's input.

@@ -22,6 +22,7 @@ use crate::guest::StateStore;
 use crate::telemetry::Stage;
 use crate::track::{Tracker, Tracks};
 use crate::types::{Clock, Frame, Zone};
+use crate::vision::most::keep_best;
 
 /// Number of recent frames that a lane keeps to try new versions on.
 const REMEMBERED: usize = 32;
@@ -252,6 +253,7 @@ impl Lane {
                 rule.judge(&mut frame, &self.tracks, &self.zones, &*self.clock);
             }
         }
+        keep_best(&mut frame.detections, self.route.max_objects());
         if let Some(tracker) = self.tracker.as_mut().filter(|_| !frame.tracked) {
             tracker.update(frame.pts_ns, &mut frame.detections);
         }

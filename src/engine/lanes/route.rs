@@ -1,6 +1,7 @@
 //! One source's path through the engine: from its backend's thread through the models to its lane.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -77,6 +78,8 @@ pub(in crate::engine) struct Route {
     /// The wait after the last failure.
     retry_in: Mutex<Duration>,
     stages: ArcSwap<Stages>,
+    /// Most detections of each of its next frames.
+    max_objects: AtomicUsize,
     /// What is painted in each of its next pictures.
     blackout: ArcSwap<Blackout>,
     credit: Arc<Credit>,
@@ -110,6 +113,7 @@ impl Route {
             retry_every: Mutex::default(),
             retry_in: Mutex::default(),
             stages: ArcSwap::default(),
+            max_objects: AtomicUsize::new(usize::MAX),
             blackout: ArcSwap::default(),
             credit: Arc::new(Credit::new(live, in_flight_max)),
             clock,
@@ -129,6 +133,12 @@ impl Route {
     pub(in crate::engine) fn change(&self, plan: &SourcePlan) {
         *self.retry_every.lock() = self.live.then_some(plan.retry.cap);
         self.blackout.store(Arc::new(plan.blackout.clone()));
+        self.max_objects.store(plan.max_objects.unwrap_or(usize::MAX), Ordering::Relaxed);
+    }
+
+    /// Most detections of a frame.
+    pub(super) fn max_objects(&self) -> usize {
+        self.max_objects.load(Ordering::Relaxed)
     }
 
     /// Sets the models for the next frames; frames in flight keep the former ones.
@@ -164,7 +174,12 @@ impl Route {
         let retry_in = *self.retry_in.lock();
         let every = |cap| if remedy.is_some() { supervise::pace(retry_in, cap) } else { cap };
         let retry_every = retry_every.map(every);
-        SourceStatus { remedy, ..SourceStatus::read(&self.id, state, retry_every, board.error(), &self.metrics) }
+        let stream = board.stream();
+        SourceStatus {
+            remedy,
+            stream,
+            ..SourceStatus::read(&self.id, state, retry_every, board.error(), &self.metrics)
+        }
     }
 
     /// The lane has judged a frame.
@@ -288,6 +303,7 @@ impl Sink for Inlet {
                 );
                 route.board.set_error(reason, remedy);
             }
+            SourceEvent::Opened(stream) => route.board.set_stream(stream),
             SourceEvent::Dropped { reason, count } => route.metrics.dropped(reason, count),
             SourceEvent::Ended => route.end(),
             SourceEvent::Broken(reason) => route.break_off(reason),

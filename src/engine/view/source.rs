@@ -2,7 +2,7 @@
 
 use parking_lot::{Mutex, MutexGuard};
 
-use crate::backend::SourceState;
+use crate::backend::{SourceState, Stream};
 
 #[derive(Debug, Clone, Default)]
 struct Facts {
@@ -10,6 +10,7 @@ struct Facts {
     error: Option<String>,
     remedy: Option<String>,
     broken: Option<String>,
+    stream: Option<Stream>,
 }
 
 /// Written by the source's threads, read by status pages and the summary.
@@ -34,6 +35,16 @@ impl SourceBoard {
     pub(in crate::engine) fn set_error(&self, reason: String, remedy: Option<String>) {
         let mut facts = self.lock();
         (facts.error, facts.remedy) = (Some(reason), remedy);
+    }
+
+    /// Records what its stream is.
+    pub(in crate::engine) fn set_stream(&self, stream: Stream) {
+        self.lock().stream = Some(stream);
+    }
+
+    /// What its stream was when it was opened last.
+    pub(in crate::engine) fn stream(&self) -> Option<Stream> {
+        self.lock().stream.clone()
     }
 
     /// Records that the source cannot deliver any more.

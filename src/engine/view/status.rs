@@ -236,6 +236,7 @@ mod tests {
     fn source(id: &str, state: SourceState) -> SourceStatus {
         SourceStatus {
             id: id.into(),
+            name: None,
             state: state.as_str(),
             retry_every_s: None,
             fps: 0.0,
@@ -248,6 +249,7 @@ mod tests {
             error: None,
             zones: Vec::new(),
             remedy: None,
+            stream: None,
         }
     }
 

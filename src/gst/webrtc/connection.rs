@@ -12,6 +12,7 @@ use gstreamer as gst;
 use gstreamer::glib;
 use gstreamer::prelude::*;
 
+use super::super::doctor;
 use super::super::feed::{add, make};
 use super::abi::{Kind, Library};
 use super::addresses;
@@ -21,6 +22,11 @@ use crate::config::IceServers;
 const STEP_MAX: Duration = Duration::from_secs(3);
 /// Longest wait for ICE candidates: a STUN or TURN server that does not answer must not hold up the rest.
 const GATHER_MAX: Duration = Duration::from_secs(3);
+
+/// What to do where an element is missing.
+fn missing(element: &str) -> String {
+    format!("GStreamer has no {element} here: {}", doctor::remedy(element))
+}
 
 /// How far a connection has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,8 +58,8 @@ impl Connection {
     pub(super) fn add(pipeline: &gst::Pipeline, servers: &IceServers, peer: IpAddr) -> Result<Self, String> {
         let bin = make("webrtcbin")?;
         // Without this, `webrtcbin` fails only once candidates are gathered.
-        gst::ElementFactory::find("nicesrc").ok_or_else(|| super::super::feed::missing("nicesrc"))?;
-        let library = Library::open().ok_or_else(|| super::super::feed::missing("libgstwebrtc-1.0.so.0"))?;
+        gst::ElementFactory::find("nicesrc").ok_or_else(|| missing("nicesrc"))?;
+        let library = Library::open().ok_or_else(|| missing("webrtcbin"))?;
         bin.set_property_from_str("bundle-policy", "max-bundle");
         for (property, server) in [("stun-server", &servers.stun), ("turn-server", &servers.turn)] {
             // Setting no server is an error in GStreamer's log.

@@ -14,7 +14,7 @@ use super::publisher::Call;
 use super::sdp::Description;
 use super::viewer::{Supply, Viewer};
 use crate::backend::{Answer, Offer, Peers, Unanswered};
-use crate::config::{Input, Sender, SourcePlan, WebrtcPlan};
+use crate::config::{Input, PictureMax, Sender, SourcePlan, WebrtcPlan};
 use crate::own::Thread;
 use crate::types::{Blackout, Clock, SourceId};
 
@@ -35,6 +35,8 @@ pub(in crate::gst) struct Door {
     clock: Arc<dyn Clock>,
     /// Why no encoded picture ever comes, for such a source.
     unencoded: Option<&'static str>,
+    /// Larger pictures are scaled down to it.
+    pub(super) picture_max: Option<PictureMax>,
     /// Its encoded pictures.
     pub(in crate::gst) encoded: Arc<Encoded>,
     /// Viewers of all sources.
@@ -63,7 +65,7 @@ struct Seat {
 
 /// A publisher's place, which is free once this is dropped.
 pub(super) struct Held {
-    door: Arc<Door>,
+    pub(super) door: Arc<Door>,
     seat: Arc<Seat>,
 }
 
@@ -80,7 +82,8 @@ impl Door {
             Input::File(_) if !plan.realtime => Some("it is not played at its own pace (`realtime: true`)"),
             _ => None,
         };
-        let door = Self { id: plan.id.clone(), plan: webrtc, unencoded, clock, encoded, viewers, state, calls };
+        let (id, picture_max) = (plan.id.clone(), plan.picture_max);
+        let door = Self { id, plan: webrtc, unencoded, clock, picture_max, encoded, viewers, state, calls };
         door.change(plan);
         Arc::new(door)
     }
@@ -148,8 +151,7 @@ impl Door {
         let description = Description::read(&offer.sdp).map_err(Unanswered::Invalid)?;
         let held = self.sit()?;
         let session = held.seat.session.clone();
-        let (call, sdp) =
-            Call::answer(plan, &description, offer.from, held, &self.encoded).map_err(Unanswered::Failed)?;
+        let (call, sdp) = Call::answer(plan, &description, offer.from, held).map_err(Unanswered::Failed)?;
         let codec = description.payloads.first().map(|payload| payload.codec);
         tracing::info!(source = %self.id, ?codec, "a publisher connects");
         // Full only if the place was free with a call still waiting, which `Held` rules out.

@@ -38,7 +38,7 @@ impl Origin for Pulling {
         });
         let peer = IpAddr::V4(if near { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED });
         let mut connection = None;
-        let feed = Feed::build(pacing, &self.0, |place| {
+        let feed = Feed::build(pacing, &self.0, plan.picture_max, |place| {
             let made = connection.insert(Connection::add(place.pipeline, &webrtc.servers, peer)?);
             receive(made, place, webrtc)
         })?;

@@ -7,7 +7,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::alert::{Outbox, Standing};
-use crate::backend::SourceState;
+use crate::backend::{SourceState, Stream};
 use crate::telemetry::{AlertOutcome, SourceMetrics};
 use crate::types::{SourceId, Zone, count};
 
@@ -48,6 +48,8 @@ impl CheckStatus {
 pub struct SourceStatus {
     /// Its name.
     pub id: String,
+    /// Its name for people; null where it has none.
+    pub name: Option<String>,
     /// `connecting`, `waiting` (for a publisher), `running`, `stalled`, `backoff`, `failed` or `stopped`. A live source
     /// that is `failed` is still tried, every `retry_every_s`.
     pub state: &'static str,
@@ -72,6 +74,8 @@ pub struct SourceStatus {
     pub error: Option<String>,
     /// What has to be changed before it can run; absent where waiting may help.
     pub remedy: Option<String>,
+    /// What its stream was when it was opened last; null before that, and for what is no stream.
+    pub stream: Option<Stream>,
     /// The areas of its picture that rules know by name.
     pub zones: Vec<ZoneStatus>,
 }
@@ -197,6 +201,7 @@ impl SourceStatus {
     ) -> Self {
         Self {
             id: id.to_string(),
+            name: None,
             state: state.as_str(),
             retry_every_s: retry_every.map(|every| every.as_secs_f64()),
             fps: metrics.fps(),
@@ -209,23 +214,25 @@ impl SourceStatus {
             error,
             zones: Vec::new(),
             remedy: None,
+            stream: None,
         }
     }
 
-    /// Adds the zones of its picture.
+    /// Adds its name for people and the zones of its picture.
     #[must_use]
-    pub fn with_zones(self, zones: &[Zone]) -> Self {
+    pub fn of_plan(self, name: Option<&str>, zones: &[Zone]) -> Self {
         let corners = |zone: &Zone| zone.polygon.points().iter().map(|point| [point.x, point.y]).collect();
         let zones = zones.iter().map(|zone| ZoneStatus { name: zone.name.clone(), points: corners(zone) });
-        Self { zones: zones.collect(), ..self }
+        Self { name: name.map(str::to_owned), zones: zones.collect(), ..self }
     }
 
     /// The problem as a sentence.
     pub(super) fn problem(&self) -> String {
         let backoff = SourceState::Backoff { attempt: 0 }.as_str();
+        let name = self.name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
         let mut problem = match self.state == backoff {
-            true => format!("source {} waits to be tried again", self.id),
-            false => format!("source {} is {}", self.id, self.state),
+            true => format!("source {}{name} waits to be tried again", self.id),
+            false => format!("source {}{name} is {}", self.id, self.state),
         };
         if let Some(every) = self.retry_every_s {
             problem += &format!(", tried again every {every} s");
