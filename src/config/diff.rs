@@ -245,6 +245,7 @@ impl SourcePlan {
             confidence: _,
             alerts: _,
             retry: _,
+            recovery: _,
         } = self;
         (id, input, realtime, repeat) == (&other.id, &other.input, &other.realtime, &other.repeat)
     }

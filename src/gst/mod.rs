@@ -15,6 +15,7 @@ mod encode;
 mod extent;
 mod failure;
 mod feed;
+mod knock;
 mod log;
 mod mp4;
 mod observed;

@@ -12,6 +12,7 @@ mod mqtt;
 mod outbox;
 mod pictures;
 mod policy;
+mod recovery;
 mod source;
 mod strategy;
 
@@ -31,6 +32,7 @@ pub use mqtt::{Discovery, MqttPlan};
 pub use outbox::*;
 pub use pictures::*;
 pub use policy::*;
+pub use recovery::*;
 pub use source::*;
 pub use strategy::*;
 
