@@ -79,6 +79,7 @@ mod sources;
 mod state;
 mod terminal;
 mod text;
+mod times;
 mod track;
 mod trial;
 mod wasm;

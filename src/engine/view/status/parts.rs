@@ -54,8 +54,8 @@ pub struct SourceStatus {
     /// `connecting`, `waiting` (for a publisher), `running`, `stalled`, `backoff`, `failed` or `stopped`. A live source
     /// that is `failed` is still tried, every `retry_every_s`.
     pub state: &'static str,
-    /// Longest time between attempts of a `failed` source, in seconds; 120 or more where something has to be changed.
-    /// Absent when it is not tried any more by itself, or not failed.
+    /// Longest time between attempts of a `failed` source, in seconds; 120 or more where something has to be changed. While
+    /// its breaker is open, it is asked that often without user and password. Absent when it is not tried any more by itself, or not failed.
     pub retry_every_s: Option<f64>,
     /// Whether it is failed and stays so until it is edited or restarted: `monitoring.auto_recovery` is false.
     pub stays_down: bool,
