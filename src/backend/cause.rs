@@ -1,8 +1,9 @@
 //! Causes of a source's failure, in our own words, with a remedy and a retry policy.
 //!
-//! An outage passes: the source is retried soon and for ever. A wrong setting does not pass, and retrying does harm
-//! (cameras lock an account after a few wrong passwords): after a few attempts, the source is retried ever more rarely,
-//! up to every five minutes.
+//! An outage is transient: the source is retried soon and for ever. What looks permanent (401, 403, 404, a codec without
+//! decoder) has one slow pace from the first failure on, because retrying does harm: cameras lock an account after a few
+//! wrong passwords. Other answers that the settings do not fit are tried a few times before the pace gets slow, since a
+//! camera that starts may give them, too.
 
 /// Attempts with a wrong setting before retries slow down.
 const TRIES: u32 = 3;
@@ -67,10 +68,24 @@ pub enum Patience {
     /// An outage: retried with backoff.
     #[default]
     Outage,
-    /// A wrong setting, unless the source has worked with it before: retries slow down after so many attempts in a row.
+    /// The peer does not fit the settings, unless the source has worked with them before: retries slow down after so many
+    /// attempts in a row.
     Setting(u32),
-    /// A rejected login, even if it has worked before: retries slow down after so many attempts in a row.
-    Login(u32),
+    /// What was asked for is not there (404, no decoder), unless the source has worked before: retries are slow at once.
+    Refused,
+    /// A rejected login (401, 403), even if it has worked before: retries are slow at once.
+    Login,
+}
+
+impl Patience {
+    /// The class of the error, for status and metrics.
+    pub fn class(self) -> &'static str {
+        match self {
+            Self::Outage => "transient",
+            Self::Refused | Self::Login => "permanent",
+            Self::Setting(_) => "configuration",
+        }
+    }
 }
 
 /// A failed attempt.
@@ -110,7 +125,8 @@ impl Cause {
     /// The retry policy for this cause.
     pub fn patience(&self) -> Patience {
         match self {
-            Self::Unauthorized { .. } | Self::Forbidden => Patience::Login(TRIES),
+            Self::Unauthorized { .. } | Self::Forbidden => Patience::Login,
+            Self::NotFound | Self::NoDecoder(_) => Patience::Refused,
             Self::UnknownName => Patience::Setting(NAME_TRIES),
             Self::Status(code, _) if passes(*code) => Patience::Outage,
             Self::Status(..)
@@ -119,12 +135,10 @@ impl Cause {
             | Self::NoStream(_)
             | Self::NoTls
             | Self::Certificate(_)
-            | Self::NotFound
             | Self::NoTcp
             | Self::NoUdp
             | Self::NoTransport
-            | Self::NoVideo
-            | Self::NoDecoder(..) => Patience::Setting(TRIES),
+            | Self::NoVideo => Patience::Setting(TRIES),
             Self::NoNameServer(_)
             | Self::Refused
             | Self::Unreachable(_)

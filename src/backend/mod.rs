@@ -104,7 +104,8 @@ pub enum SourceState {
         /// Number of the coming attempt.
         attempt: u32,
     },
-    /// Out of retries. A live source is still tried at the cap.
+    /// Out of retries, or a setting has to be changed. A live source is still tried, at the cap or at the slow pace, unless
+    /// its plan says that it stays down.
     Failed,
     /// Ended or removed.
     Stopped,
@@ -130,19 +131,23 @@ impl SourceState {
 pub enum SourceEvent {
     /// The source changed state.
     State(SourceState),
-    /// An attempt failed and will be retried. Sent before the resulting `State`.
+    /// An attempt failed. Sent before the resulting `State`.
     Fault {
         /// The reason, with secrets redacted.
         reason: String,
         /// What the user must change; `None` where waiting may help.
         remedy: Option<String>,
+        /// The class of the error ([`Patience::class`]).
+        class: &'static str,
         /// Failures in a row, this one included.
         attempt: u32,
-        /// Time until the next attempt.
+        /// Time until the next attempt; `Duration::MAX` where it is not made by itself.
         retry_in: Duration,
     },
     /// What its stream is. Sent before the first frame of an attempt, and again when the size changes.
     Opened(Stream),
+    /// The source's circuit breaker changed state.
+    Breaker(supervise::BreakerState),
     /// Frames were lost inside the backend, with the `reason` label to count them under (`corrupt`, `fps`, …).
     Dropped {
         /// The `reason` label of `dsengine_frames_dropped_total`.

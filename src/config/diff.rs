@@ -249,6 +249,7 @@ impl SourcePlan {
             confidence: _,
             alerts: _,
             retry: _,
+            recovery: _,
         } = self;
         (id, input, realtime, repeat) == (&other.id, &other.input, &other.realtime, &other.repeat)
             && (picture_max, frames_held_max) == (&other.picture_max, &other.frames_held_max)

@@ -101,6 +101,10 @@ impl Session {
         if self.camera.tls {
             tls::watch(&source, &self.camera, observed, &self.attempts.clock);
         }
+        // Older versions have no such property: then the time of arrival counts.
+        if source.find_property("add-reference-timestamp-meta").is_some() {
+            source.set_property("add-reference-timestamp-meta", true);
+        }
         // Other media are not set up at the server.
         let offered = Arc::clone(observed);
         source.connect("select-stream", false, move |args| {
@@ -125,6 +129,11 @@ impl Session {
             });
         });
         add(pipeline, &[&source, &decode])
+    }
+
+    /// Whether the camera plays, so that only its packets are missing.
+    pub(super) fn is_connected(&self) -> bool {
+        self.phase == Phase::Playing
     }
 
     /// Follows rtspsrc's progress messages.

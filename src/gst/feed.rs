@@ -306,6 +306,11 @@ impl Feed {
         }
     }
 
+    /// Whether its session is set up.
+    pub(super) fn is_connected(&self) -> bool {
+        self.session.as_ref().is_some_and(Session::is_connected)
+    }
+
     /// Why no first frame has arrived yet, where known.
     pub(super) fn waits_for(&self) -> Option<String> {
         self.session.as_ref().map(|session| session.waits_for(&self.observed))

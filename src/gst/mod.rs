@@ -18,6 +18,7 @@ mod encoded;
 mod extent;
 mod failure;
 mod feed;
+mod knock;
 mod log;
 mod mp4;
 mod observed;

@@ -10,8 +10,9 @@ use gstreamer_video as gst_video;
 use super::camera::Attempts;
 use super::encoded::Encoded;
 use super::feed::Feed;
+use super::knock::Knock;
 use super::picture;
-use crate::backend::supervise::{Attempt, Limits, Origin, Pacing, Quiet, Timing};
+use crate::backend::supervise::{self, Attempt, Limits, Origin, Pacing, Quiet, Timing};
 use crate::backend::{Failure, Stream};
 use crate::config::{Input, RetryPlan, SourcePlan};
 use crate::types::{Clock, Frame};
@@ -28,6 +29,9 @@ const LIVE_PATIENCE: u32 = 2;
 /// Subtracted from `gap`: a camera's last frames arrive up to 100 ms after it stopped sending (measured), and a busy
 /// machine polls late. So a lost camera is still noticed within `gap`.
 const NETWORK_TAIL: Duration = Duration::from_millis(250);
+
+/// The name of the caps of an NTP timestamp.
+const NTP: &str = "timestamp/x-ntp";
 
 /// Makes a pipeline for each attempt.
 pub(super) struct Playback {
@@ -68,6 +72,20 @@ impl Origin for Playback {
             _ => (first_frame, gap),
         };
         Limits { first_frame, gap, look: Duration::MAX, patience: LIVE_PATIENCE }
+    }
+
+    fn host(&self, plan: &SourcePlan) -> Option<String> {
+        match &plan.input {
+            Input::Rtsp(camera) => Some(camera.host.clone()),
+            _ => None,
+        }
+    }
+
+    fn probe(&mut self, plan: &SourcePlan) -> Option<Box<dyn supervise::Probe>> {
+        match &plan.input {
+            Input::Rtsp(camera) if camera.user.is_some() => Some(Box::new(Knock::start(camera))),
+            _ => None,
+        }
     }
 }
 
@@ -148,6 +166,17 @@ impl Attempt for Feed {
 
     fn stream(&self) -> Option<Stream> {
         Some(Feed::stream(self))
+    }
+
+    fn is_connected(&self) -> bool {
+        Feed::is_connected(self)
+    }
+
+    /// rtpjitterbuffer attaches it once it has seen a sender report.
+    fn sender_ntp_ns(&self, Decoded { sample, .. }: &Decoded) -> Option<u64> {
+        let metas = sample.buffer()?.iter_meta::<gst::ReferenceTimestampMeta>();
+        let ntp = metas.into_iter().find(|meta| meta.reference().structure(0).is_some_and(|s| s.name() == NTP))?;
+        Some(ntp.timestamp().nseconds())
     }
 
     fn quiet(&self) -> Quiet {

@@ -1,9 +1,10 @@
 //! A camera for tests: a real RTSP server that sends H.264 of GStreamer's test picture. It is a process of its
 //! own, because a server can only be frozen (SIGSTOP) or killed together with its process.
 //!
-//! `rtsp_server [--port N] [--path /P] [--size WxH] [--fps N] [--frames N] [--user NAME --password WORD] [--transport tcp|udp] [--sound] [--tls FILE] [--key-frames N]`;
+//! `rtsp_server [--port N] [--path /P] [--size WxH] [--fps N] [--frames N] [--user NAME --password WORD] [--transport tcp|udp] [--sound] [--tls FILE] [--key-frames N] [--late-ms N]`;
 //! it prints the port on one line, serves on the loopback address, and ends when its standard input closes. With
-//! `--frames` the stream ends after so many, and begins again for the next who asks.
+//! `--frames` the stream ends after so many, and begins again for the next who asks. With `--late-ms` its packets come so
+//! long after their capture.
 
 #![allow(clippy::print_stdout, clippy::expect_used, clippy::panic, reason = "a test double is a program of its own")]
 
@@ -39,12 +40,21 @@ fn main() {
         Some("tcp") => factory.set_protocols(server::gst_rtsp::RTSPLowerTrans::TCP),
         _ => {}
     }
+    let late = match option("--late-ms") {
+        Some(ms) => format!(
+            "queue min-threshold-time={ms}000000 max-size-time=0 max-size-bytes=0 max-size-buffers=0 silent=true ! "
+        ),
+        None => String::new(),
+    };
     let pictures = format!(
         "( videotestsrc is-live=true pattern=ball num-buffers={frames} ! video/x-raw,format=I420,width={width},height={height},\
-         framerate={fps}/1 ! {encoder} ! h264parse ! rtph264pay name=pay0 pt=96 config-interval=1 )"
+         framerate={fps}/1 ! {encoder} ! h264parse ! {late}rtph264pay name=pay0 pt=96 config-interval=1 )"
     );
     let sound = "( audiotestsrc is-live=true ! alawenc ! rtppcmapay name=pay0 pt=8 )";
     factory.set_launch(if std::env::args().any(|arg| arg == "--sound") { sound } else { &pictures });
+    if option("--late-ms").is_some() {
+        factory.connect_media_configure(|_, media| state_capture_times(media));
+    }
     let camera = server::RTSPServer::new();
     camera.set_address("127.0.0.1");
     camera.set_service(&option("--port").unwrap_or_else(|| "0".into()));
@@ -67,6 +77,18 @@ fn main() {
         quit.quit();
     });
     main.run();
+}
+
+/// Lets its sender reports state when a packet was captured, not when it was sent.
+fn state_capture_times(media: &server::RTSPMedia) {
+    media.connect_prepared(|media| {
+        let pipeline = media.element().parent().and_then(|parent| parent.downcast::<gst::Bin>().ok());
+        for element in pipeline.into_iter().flat_map(|pipeline| pipeline.iterate_elements()).flatten() {
+            if element.factory().is_some_and(|factory| factory.name() == "rtpbin") {
+                element.set_property("rtcp-sync-send-time", false);
+            }
+        }
+    });
 }
 
 /// Lets only `user` in.

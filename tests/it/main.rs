@@ -83,6 +83,7 @@ mod sources;
 mod state;
 mod terminal;
 mod text;
+mod times;
 mod track;
 mod trial;
 mod wasm;

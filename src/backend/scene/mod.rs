@@ -93,7 +93,7 @@ impl Backend for SceneBackend {
             return self.play_together(&plan, shown, sink);
         }
         let name = format!("scene-{}", plan.id);
-        self.sources.start(&plan.clone(), sink, &name, move |SourceContext { outlet, change, stop }| {
+        self.sources.start(&plan.clone(), sink, &name, move |SourceContext { outlet, change, stop, .. }| {
             outlet.enter(SourceState::Connecting);
             play_alone(Player::new(&plan, shown, outlet, change, clock), &stop);
         })

@@ -122,7 +122,8 @@ pub(super) fn plan(config: Config, hash: String, site: &mut Site<'_>) -> Plan {
     let timezone = hours::zone(timezone.as_deref(), site);
     site.timezone = timezone.clone();
     let (zones, replaced) = (zones_of(&zones, "zones", site), site.idle.len());
-    let mut sources = sources::build(sources, fps, &zones, &recovery, limit, site);
+    let restarts = recovery_plan(&recovery, monitoring.auto_recovery);
+    let mut sources = sources::build(sources, fps, &zones, &recovery, &restarts, limit, site);
     for source in &mut sources {
         (source.picture_max, source.frames_held_max) = (picture_max, frames_held_max);
     }
@@ -308,6 +309,19 @@ fn retry_plan(
         exponential: recovery.exponential_backoff,
         first_frame: silence.unwrap_or(Duration::from_secs(8)),
         gap: silence.unwrap_or(Duration::from_secs(3)),
+    }
+}
+
+/// How every source is brought back besides; `auto_recovery` is the key of `monitoring`.
+fn recovery_plan(recovery: &Recovery, auto_recovery: bool) -> RecoveryPlan {
+    let timeout = Duration::from_secs_f64(recovery.circuit_breaker_timeout);
+    RecoveryPlan {
+        after_failing: if auto_recovery { AfterFailing::Retry } else { AfterFailing::StayDown },
+        breaker: recovery
+            .circuit_breaker_enabled
+            .then_some(BreakerPlan { threshold: recovery.circuit_breaker_threshold, timeout }),
+        damaged_max: recovery.pipeline_restart_threshold,
+        retries_made: 0,
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{Site, blackout, hardly_reached, merged, not_built, overrides, retry_plan, zones_of};
 use crate::config::kinds::sources as kinds;
-use crate::config::plan::{ENGINE_SOURCE, Input, SourcePlan};
+use crate::config::plan::{ENGINE_SOURCE, Input, RecoveryPlan, SourcePlan};
 use crate::config::schema::{Recovery, SourceEntry, SourceType};
 use crate::config::source_uri::{self, Parsed};
 use crate::types::{SourceId, Zone, count_are, one_line};
@@ -19,6 +19,7 @@ pub(super) fn build(
     fps: Option<f64>,
     zones: &[Zone],
     recovery: &Recovery,
+    recovery_plan: &RecoveryPlan,
     limit: usize,
     site: &mut Site<'_>,
 ) -> Vec<SourcePlan> {
@@ -84,6 +85,7 @@ pub(super) fn build(
             frames_held_max: None,
             alerts,
             retry: retry_plan(recovery, entry.max_retries, entry.retry_delay, entry.timeout),
+            recovery: RecoveryPlan { retries_made: entry.retry_count.unwrap_or(0), ..recovery_plan.clone() },
             realtime,
             repeat,
         });

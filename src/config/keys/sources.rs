@@ -111,7 +111,7 @@ pub(super) const ROWS: &[Row] = &[
         "a_camera_is_tried_again_when_and_as_often_as_the_keys_say",
     ),
     portable("sources[].timeout", "longest silence", "a_silent_camera_is_given_up_after_the_time_that_is_set"),
-    planned("sources[].retry_count", "nothing: a counter that the old system wrote into its files"),
+    portable("sources[].retry_count", "retries that count as made at the start", "retries_made_before_the_start_count"),
     proved(
         "sources[].parameters.loop",
         "a file or scene begins again at its end",
@@ -214,8 +214,24 @@ pub(super) const ROWS: &[Row] = &[
         "longest silence of a source",
         "a_silent_camera_is_given_up_after_the_time_that_is_set",
     ),
-    planned("recovery.circuit_breaker_enabled", "give up for a while after repeated failures"),
-    planned("recovery.circuit_breaker_threshold", "failures that open the breaker"),
-    planned("recovery.circuit_breaker_timeout", "time the breaker stays open"),
-    planned("recovery.pipeline_restart_threshold", "errors after which the pipeline is rebuilt"),
+    portable(
+        "recovery.circuit_breaker_enabled",
+        "after repeated failures the account is left alone",
+        "while_the_breaker_is_open_the_account_is_left_alone",
+    ),
+    portable(
+        "recovery.circuit_breaker_threshold",
+        "failures that open the breaker",
+        "while_the_breaker_is_open_the_account_is_left_alone",
+    ),
+    portable(
+        "recovery.circuit_breaker_timeout",
+        "time the breaker stays open",
+        "while_the_breaker_is_open_the_account_is_left_alone",
+    ),
+    portable(
+        "recovery.pipeline_restart_threshold",
+        "damaged frames after which the pipeline is built anew",
+        "damaged_frames_are_a_reason_to_build_the_pipeline_anew",
+    ),
 ];

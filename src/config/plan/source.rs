@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::camera::Camera;
 use super::detections::{DetectionsFrom, DetectionsPlan};
 use super::policy::SourceAlerts;
+use super::recovery::RecoveryPlan;
 use super::webrtc::WebrtcPlan;
 use crate::types::{Blackout, SourceId, Zone};
 
@@ -42,6 +43,8 @@ pub struct SourcePlan {
     pub alerts: SourceAlerts,
     /// Its restart policy.
     pub retry: RetryPlan,
+    /// How it is brought back besides.
+    pub recovery: RecoveryPlan,
     /// Play a file in real time instead of as fast as it can be analysed.
     pub realtime: bool,
     /// Loop a file or scene; frame numbers and times continue.
@@ -65,6 +68,7 @@ impl SourcePlan {
             frames_held_max: None,
             alerts: SourceAlerts::default(),
             retry,
+            recovery: RecoveryPlan::default(),
             realtime: false,
             repeat: false,
         }
@@ -206,7 +210,7 @@ pub struct RetryPlan {
     pub base: Duration,
     /// Maximum delay, including jitter.
     pub cap: Duration,
-    /// Doubling (true) or fixed delay (false).
+    /// Doubling with full jitter (true), or fixed, of which chance takes up to a quarter (false).
     pub exponential: bool,
     /// Timeout for the first frame after a start.
     pub first_frame: Duration,

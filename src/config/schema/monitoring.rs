@@ -54,7 +54,9 @@ pub(in crate::config) struct Monitoring {
     pub(in crate::config) profiling_enabled: bool,
     /// Write a line with the newest figures to the log at each sample. Default true. Example: false.
     pub(in crate::config) log_metrics: bool,
-    /// Restart what fails. Default true. Example: false.
+    /// Try a live source again for ever. With false it stays down once it is failed (its `max_retries` are used up, or
+    /// its settings have to be changed) until it is edited or `dsengine sources restart` is run. Default true.
+    /// Example: false.
     pub(in crate::config) auto_recovery: bool,
     /// Most CPU of the machine in use, where it is set; more raises a system alert. Default 80. Unit: per cent.
     /// Range 10–100. Example: 90.

@@ -61,7 +61,8 @@ pub(in crate::config) struct SourceEntry {
     /// something. Unit: seconds. Range 0.5–3600. Example: 30.
     #[schemars(range(min = 0.5, max = 3600))]
     pub(in crate::config) timeout: Option<f64>,
-    /// A counter that the old system wrote into its files. Default 0. Example: 0.
+    /// Retries that were made before the start, as the old system wrote them into its files: they count towards `max_retries`
+    /// and the delay until the source has run stably. Default 0. Range 0–1000000. Example: 0.
     #[schemars(range(min = 0, max = 1_000_000))]
     pub(in crate::config) retry_count: Option<u32>,
     /// Settings of its kind. Default: see its keys. Example: {pattern: ball}.

@@ -345,6 +345,9 @@ impl Lane {
         metrics.latency(Stage::Queue).observe(seconds(frame.arrived_ns, started_ns));
         metrics.latency(Stage::Judge).observe(seconds(started_ns, ended_ns));
         metrics.latency(Stage::Total).observe(seconds(frame.arrived_ns, ended_ns));
+        if self.route.is_live() {
+            metrics.latency(Stage::Capture).observe(seconds(frame.captured_unix_ns, self.clock.unix_ns()));
+        }
         if let Some(observer) = &self.observer {
             let generations: Vec<(Arc<str>, u64)> =
                 self.rules.iter().map(|rule| (Arc::clone(rule.name()), rule.generation)).collect();

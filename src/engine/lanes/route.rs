@@ -11,11 +11,11 @@ use super::control::Control;
 use super::credit::Credit;
 use super::inbox::Inbox;
 use super::pool::{Attached, Job, ModelUnit, Next, Pool};
-use crate::backend::supervise;
+use crate::backend::supervise::{self, BreakerState};
 use crate::backend::{Flow, Sink, SourceEvent, SourceState};
-use crate::config::SourcePlan;
+use crate::config::{AfterFailing, SourcePlan};
 use crate::engine::view::live::Events;
-use crate::engine::view::source::SourceBoard;
+use crate::engine::view::source::{Fault, Moment, SourceBoard};
 use crate::engine::view::status::SourceStatus;
 use crate::error::Code;
 use crate::telemetry::{SourceMetrics, Stage, redact};
@@ -73,10 +73,8 @@ pub(in crate::engine) struct Route {
     waiting_max: usize,
     /// The source's address for display, without secrets.
     address: String,
-    /// The interval between attempts after the retries are exhausted; `None` for a source that is tried once.
+    /// The longest interval between attempts; `None` for a source that is tried once, or stays down once it is failed.
     retry_every: Mutex<Option<Duration>>,
-    /// The wait after the last failure.
-    retry_in: Mutex<Duration>,
     stages: ArcSwap<Stages>,
     /// Most detections of each of its next frames.
     max_objects: AtomicUsize,
@@ -111,7 +109,6 @@ impl Route {
             waiting_max: plan.input.waiting_max(),
             address: plan.input.address(redact::uri),
             retry_every: Mutex::default(),
-            retry_in: Mutex::default(),
             stages: ArcSwap::default(),
             max_objects: AtomicUsize::new(usize::MAX),
             blackout: ArcSwap::default(),
@@ -131,7 +128,8 @@ impl Route {
 
     /// Applies settings that can change while the source runs.
     pub(in crate::engine) fn change(&self, plan: &SourcePlan) {
-        *self.retry_every.lock() = self.live.then_some(plan.retry.cap);
+        let is_retried = self.live && plan.recovery.after_failing == AfterFailing::Retry;
+        *self.retry_every.lock() = is_retried.then_some(plan.retry.cap);
         self.blackout.store(Arc::new(plan.blackout.clone()));
         self.max_objects.store(plan.max_objects.unwrap_or(usize::MAX), Ordering::Relaxed);
     }
@@ -170,16 +168,41 @@ impl Route {
     pub(in crate::engine) fn status(&self) -> SourceStatus {
         let (state, board) = (self.board.state(), &self.board);
         let remedy = board.remedy();
-        let retry_every = self.retry_every.lock().filter(|_| state == SourceState::Failed && board.broken().is_none());
-        let retry_in = *self.retry_in.lock();
-        let every = |cap| if remedy.is_some() { supervise::pace(retry_in, cap) } else { cap };
+        let is_failed = state == SourceState::Failed && board.broken().is_none();
+        let retry_every = self.retry_every.lock().filter(|_| is_failed);
+        let stays_down = is_failed && self.live && retry_every.is_none();
+        let every = |cap| if remedy.is_some() { supervise::slow_pace(cap) } else { cap };
         let retry_every = retry_every.map(every);
-        let stream = board.stream();
-        SourceStatus {
-            remedy,
-            stream,
-            ..SourceStatus::read(&self.id, state, retry_every, board.error(), &self.metrics)
+        let score = board.score(self.clock.monotonic_ns());
+        self.metrics.score.set(score.unwrap_or(0.0));
+        let status = SourceStatus::read(&self.id, state, retry_every, board.error(), &self.metrics);
+        SourceStatus { remedy, stays_down, ..status.with_board(board, score) }
+    }
+
+    fn now(&self) -> Moment {
+        Moment { ns: self.clock.monotonic_ns(), unix_ms: self.clock.unix_ns() / 1_000_000 }
+    }
+
+    /// An attempt has failed.
+    fn failed(&self, fault: Fault, attempt: u32, retry_in: Duration) {
+        let Fault { reason, class, .. } = &fault;
+        let (source, address, class) = (&self.id, &self.address, *class);
+        self.metrics.failed(class);
+        if retry_in == Duration::MAX {
+            tracing::warn!(%source, address, class, attempt, "source failed and stays down: {reason}");
+        } else {
+            self.metrics.reconnects.inc();
+            let retry_in_s = (retry_in.as_secs_f64() * 10.0).round() / 10.0;
+            tracing::warn!(
+                %source,
+                address,
+                class,
+                attempt,
+                retry_in_s,
+                "source failed and is tried again: {reason}"
+            );
         }
+        self.board.set_error(fault, self.now());
     }
 
     /// The lane has judged a frame.
@@ -199,7 +222,7 @@ impl Route {
         let code = Code::SourceBroken.as_str();
         tracing::error!(source = %self.id, address = self.address, code, "source broken: {reason}");
         self.metrics.state(SourceState::Failed.as_str());
-        self.board.break_off(reason);
+        self.board.break_off(reason, self.now());
         self.end();
     }
 
@@ -248,6 +271,7 @@ impl Sink for Inlet {
             frame.arrived_ns = route.clock.monotonic_ns();
         }
         route.metrics.frame_decoded(frame.captured_unix_ns);
+        route.board.frames(1, 0, frame.arrived_ns);
         if !route.live && !route.inbox.wait_room() {
             return Flow::Stop;
         }
@@ -280,7 +304,7 @@ impl Sink for Inlet {
         match event {
             SourceEvent::State(state) => {
                 route.credit.set_up(state == SourceState::Running);
-                route.board.set_state(state);
+                route.board.set_state(state, route.now());
                 route.metrics.state(state.as_str());
                 route.events.state(&route.id, state);
                 match state {
@@ -291,20 +315,22 @@ impl Sink for Inlet {
                     _ => tracing::debug!(source = %route.id, state = state.as_str(), "source"),
                 }
             }
-            SourceEvent::Fault { reason, remedy, attempt, retry_in } => {
-                route.metrics.reconnects.inc();
-                *route.retry_in.lock() = retry_in;
-                tracing::warn!(
-                    source = %route.id,
-                    address = route.address,
-                    attempt,
-                    retry_in_s = (retry_in.as_secs_f64() * 10.0).round() / 10.0,
-                    "source failed and is tried again: {reason}"
-                );
-                route.board.set_error(reason, remedy);
+            SourceEvent::Fault { reason, remedy, class, attempt, retry_in } => {
+                let unix_ms = route.now().unix_ms;
+                route.failed(Fault { reason, remedy, class, unix_ms }, attempt, retry_in);
+            }
+            SourceEvent::Breaker(state) => {
+                tracing::info!(source = %route.id, state = state.as_str(), "circuit breaker of the source");
+                route.metrics.breaker.set(i64::from(state != BreakerState::Closed));
+                route.board.set_breaker(state);
+            }
+            SourceEvent::Dropped { reason, count } => {
+                if reason == "corrupt" {
+                    route.board.frames(count, count, route.clock.monotonic_ns());
+                }
+                route.metrics.dropped(reason, count);
             }
             SourceEvent::Opened(stream) => route.board.set_stream(stream),
-            SourceEvent::Dropped { reason, count } => route.metrics.dropped(reason, count),
             SourceEvent::Ended => route.end(),
             SourceEvent::Broken(reason) => route.break_off(reason),
         }

@@ -55,6 +55,19 @@ pub const TABLE: &[Definition] = &[
     ),
     row("dsengine_source_reconnects_total", C, &["source"], "Attempts to bring the source back after a failure."),
     row(
+        "dsengine_source_failures_total",
+        C,
+        &["source", "class"],
+        "Failed attempts by the class of their error: transient, permanent, configuration.",
+    ),
+    row(
+        "dsengine_source_health_score",
+        G,
+        &["source"],
+        "How well the source has done over the last ten minutes, 0 to 100; 0 before it first ran.",
+    ),
+    row("dsengine_source_breaker_open", G, &["source"], "1 while the source's circuit breaker is not closed, else 0."),
+    row(
         "dsengine_source_last_frame_timestamp_seconds",
         G,
         &["source"],
@@ -69,7 +82,7 @@ pub const TABLE: &[Definition] = &[
         "dsengine_frame_latency_seconds",
         H,
         &["source", "stage"],
-        "Time a frame spent in a stage; total is from arrival to verdict.",
+        "Time a frame spent in a stage; total is from arrival to verdict, capture from the camera's clock to verdict.",
     ),
     row("dsengine_detections_total", C, &["source", "class"], "Detections after all strategies, by class."),
     row(
