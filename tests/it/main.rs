@@ -34,6 +34,8 @@ mod email;
 mod email_settings;
 mod examples;
 mod explain;
+#[path = "../doubles/fault_proxy/mod.rs"]
+mod fault_proxy;
 mod faults;
 mod guests;
 mod handler_trial;
@@ -46,6 +48,7 @@ mod lua;
 mod lua_api;
 mod lua_handlers;
 mod lua_types;
+mod matrix;
 mod models;
 mod motion;
 mod mqtt;
