@@ -377,7 +377,8 @@ impl Owner {
 
 /// Whether settings differ that a backend applies to a running source.
 fn is_changed_live(old: &SourcePlan, new: &SourcePlan) -> bool {
-    let live = |plan: &SourcePlan| (plan.fps, plan.every, plan.retry.clone(), plan.recovery.clone());
+    let live =
+        |plan: &SourcePlan| (plan.fps, plan.every, plan.retry.clone(), plan.recovery.clone(), plan.blackout.clone());
     live(old) != live(new)
 }
 

@@ -36,6 +36,8 @@ mod email;
 mod email_settings;
 mod examples;
 mod explain;
+#[path = "../doubles/fault_proxy/mod.rs"]
+mod fault_proxy;
 mod faults;
 mod guests;
 mod handler_trial;
@@ -48,6 +50,7 @@ mod lua;
 mod lua_api;
 mod lua_handlers;
 mod lua_types;
+mod matrix;
 mod missing;
 mod models;
 mod motion;
