@@ -11,7 +11,7 @@ use super::backends::{Backends, MakeBackend};
 use super::handle::{Handle, Shared};
 use super::health::Watch;
 use super::keeper::Keeper;
-use super::lanes::{Observer, Reaper};
+use super::lanes::{LaneThreads, Observer, Reaper};
 use super::models::Models;
 use super::owner::{Boards, Owner, OwnerThread, queue};
 use super::parts::{Factory, Inference, OwnStrategy, Parts};
@@ -200,6 +200,7 @@ impl Builder {
             guests,
             delivery,
             pool,
+            threads: LaneThreads::new(Arc::clone(&clock)),
             in_flight_max,
             backends: Backends::new(Arc::clone(&clock), backend),
             reaper: Reaper::start()?,

@@ -336,6 +336,7 @@ impl EngineApi for Handle {
         let metrics = &self.0.metrics;
         metrics.problems.set(problems as i64);
         metrics.queue("inference").set(self.0.parts.pool.waiting() as i64);
+        metrics.queue("lanes").set(self.0.parts.threads.waiting() as i64);
         metrics.queue("changes").set(self.0.owner.queue.len() as i64);
         self.0.metrics.render()
     }

@@ -126,6 +126,7 @@ impl Engine {
         for source in &view.sources {
             source.end();
         }
+        parts.threads.stop();
         if ended {
             parts.reaper.stop();
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::backends::Backends;
-use super::lanes::{ModelUnit, Observer, Pool, Reaper, in_flight_max};
+use super::lanes::{LaneThreads, ModelUnit, Observer, Pool, Reaper, in_flight_max};
 use super::summary::RemovedSources;
 use super::versions::Guests;
 use super::view::live::Events;
@@ -50,6 +50,7 @@ pub(super) struct Parts {
     pub(super) guests: Arc<Guests>,
     pub(super) delivery: Delivery,
     pub(super) pool: Pool,
+    pub(super) threads: LaneThreads,
     pub(super) backends: Backends,
     pub(super) reaper: Reaper,
     pub(super) events: Arc<Events>,

@@ -2,11 +2,10 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
 use parking_lot::Mutex;
 
-use super::lanes::{Inlet, Lane, OnProbation, Route, Rule, RuleSettings, Shadow, Stages, spawn};
+use super::lanes::{Inlet, Lane, LaneHandle, OnProbation, Place, Route, Rule, RuleSettings, Shadow, Stages};
 use super::models::Models;
 use super::parts::Parts;
 use super::versions::{GuestStrategy, Versions};
@@ -24,7 +23,7 @@ use crate::types::SourceId;
 pub(super) struct SourceUnit {
     pub(super) route: Arc<Route>,
     pub(super) live: Arc<Live>,
-    lane: Mutex<Option<JoinHandle<()>>>,
+    lane: Mutex<Option<LaneHandle>>,
 }
 
 /// A source that is built and not yet running.
@@ -195,6 +194,12 @@ fn order(source: &SourcePlan) -> Order {
     }
 }
 
+/// The kind of thread that a source's lane runs on: a source without pictures whose frames have a pace needs little.
+fn place(source: &SourcePlan) -> Place {
+    let is_paced = source.input.is_live() || source.realtime;
+    if is_paced && !source.input.has_pixels() { Place::Shared } else { Place::Own }
+}
+
 /// Whether a strategy detects from pixels, before the tracker.
 pub(super) fn is_detector(strategy: &StrategyPlan) -> bool {
     match strategy.kind {
@@ -224,8 +229,8 @@ impl Built {
         }
         let running = Arc::clone(&route);
         // From here on the lane's end ends the source.
-        let thread = spawn(format!("lane-{}", route.id), move || lane.run()).inspect_err(|_| running.finish())?;
-        let unit = Arc::new(SourceUnit { route, live, lane: Mutex::new(Some(thread)) });
+        let lane = parts.threads.run(lane, place(plan)).inspect_err(|_| running.finish())?;
+        let unit = Arc::new(SourceUnit { route, live, lane: Mutex::new(Some(lane)) });
         let added = parts.backends.add(plan, Arc::new(Inlet(Arc::clone(&unit.route))));
         if let Err(error) = added {
             unit.end();
@@ -257,8 +262,7 @@ impl SourceUnit {
         self.route.inbox.close();
         self.route.set_stages(Stages::default());
         if let Some(lane) = self.lane.lock().take() {
-            // The panic hook has logged a lane's panic; its source is closed either way.
-            let _ = lane.join();
+            lane.join();
         }
     }
 }
@@ -267,6 +271,20 @@ impl SourceUnit {
 mod tests {
     use super::*;
     use crate::backend::tests::plan;
+
+    #[test]
+    fn lanes_of_sources_with_a_pace_and_without_pictures_share_threads() {
+        let scene = |pixels, live| Input::Scene { name: "street".into(), pixels, seed: None, live };
+        for (input, expected) in [
+            (scene(false, true), Place::Shared),
+            (scene(true, true), Place::Own),
+            (scene(false, false), Place::Own),
+            (Input::Trace("a.jsonl".into()), Place::Own),
+        ] {
+            assert_eq!(place(&SourcePlan { input: input.clone(), ..plan("a") }), expected, "{input:?}");
+        }
+        assert_eq!(place(&SourcePlan { realtime: true, input: scene(false, false), ..plan("a") }), Place::Shared);
+    }
 
     #[test]
     fn what_plays_at_its_own_pace_is_ordered_by_arrival_and_what_does_not_by_its_frames() {

@@ -1,19 +1,20 @@
-//! A source's lane: the thread that owns all of its ordered state: tracker, zones, strategies, policy.
+//! A source's lane: owns all of its ordered state: tracker, zones, strategies, policy.
 //!
-//! A slow or hostile script delays only its own lane. Commands (such as a new version of a script) run between two
-//! frames, so a frame sees exactly one generation of each strategy.
+//! It is a [`Task`]: one thread at a time runs it (see `threads`), one frame or command at a time. Commands (such as a
+//! new version of a script) run between two frames, so a frame sees exactly one generation of each strategy.
 
 use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::change::{Arrangement, LaneChange, Refusal, RuleSlot};
 use super::control::{Control, Remembered, Snapshot};
-use super::inbox::Step;
+use super::inbox::{Step, Wanted};
 use super::route::Route;
 use super::rule::{Judgement, Rule, RuleSettings};
 use super::shadow::Shadow;
+use super::threads::{Panic, Task, Turn};
 use super::{Judged, Observer};
 use crate::alert::{Gate, Raiser};
 use crate::config::AlertPlan;
@@ -81,44 +82,59 @@ impl Drop for End {
     }
 }
 
-impl Lane {
-    /// Runs until the source has finished or the lane is closed.
-    pub(in crate::engine) fn run(mut self) {
-        let route = Arc::clone(&self.route);
-        let end = End(Arc::clone(&route));
-        // What an embedder plugs in may panic. The gate is dropped after the panic, not during it, so that the source's
-        // next lane knows what stays open.
-        let panicked = catch_unwind(AssertUnwindSafe(|| self.judge_all(&route))).err();
+impl Task for Lane {
+    fn turn(&mut self) -> Turn {
+        let wanted = self.wanted();
+        match self.route.inbox.poll(wanted) {
+            Some(Step::Frame(frame)) => {
+                self.judge(*frame);
+                match self.route.done() {
+                    true => Turn::Again,
+                    false => Turn::Wait(self.gate.idle_wait()),
+                }
+            }
+            Some(Step::Control(control)) => {
+                self.obey(control);
+                Turn::Again
+            }
+            Some(Step::Ended | Step::Closed) => {
+                self.hand_over();
+                Turn::Over(None)
+            }
+            None if wanted == Wanted::NoFrames => Turn::Wait(Some(ROOM_WAIT)),
+            None => Turn::Wait(self.gate.idle_wait()),
+        }
+    }
+
+    fn late(&mut self) {
+        // Otherwise it waited for room.
+        if self.gate.idle_wait().is_some() {
+            self.gate.idle();
+        }
+    }
+
+    fn wait(&self, limit: Option<Duration>) -> bool {
+        self.route.inbox.wait(self.wanted(), limit)
+    }
+
+    /// What an embedder plugs in may panic. The gate is dropped after the panic, not during it, so that the source's
+    /// next lane continues its open conditions.
+    fn end(self: Box<Self>, panic: Option<Panic>) {
+        let end = End(Arc::clone(&self.route));
+        let lane = *self;
         // The gate sends what it holds back before the source counts as ended.
-        drop(self.gate);
-        if let Some(panic) = panicked {
+        drop(lane.gate);
+        if let Some(panic) = panic {
             resume_unwind(panic);
         }
         drop(end);
     }
+}
 
-    /// Judges frame after frame, and carries out commands between them.
-    fn judge_all(&mut self, route: &Route) {
-        loop {
-            if !self.gate.has_room() {
-                match route.inbox.next_but_frames(ROOM_WAIT) {
-                    Step::Control(control) => self.obey(control),
-                    Step::Ended | Step::Closed => break,
-                    Step::Frame(_) | Step::Idle => {}
-                }
-                continue;
-            }
-            match route.inbox.next(self.gate.idle_wait()) {
-                Step::Frame(frame) => {
-                    self.judge(*frame);
-                    route.done();
-                }
-                Step::Control(control) => self.obey(control),
-                Step::Idle => self.gate.idle(),
-                Step::Ended | Step::Closed => break,
-            }
-        }
-        self.hand_over();
+impl Lane {
+    /// What the lane takes now: a finite source may wait for room in the handlers' queues.
+    fn wanted(&self) -> Wanted {
+        if self.gate.has_room() { Wanted::Any } else { Wanted::NoFrames }
     }
 
     /// Records what the strategies hand to those that follow: on a live source that may be built anew, or for a later

@@ -1,7 +1,7 @@
 //! Carries a source's frames from its backend's thread to the end of their judgement.
 //!
 //! A frame passes `route` (from its backend), `pool` (the models), `inbox` (restores the order) and `lane` (tracker,
-//! each `rule`, policy). `change` changes lanes between two frames: every lane or none. This module does not know how a
+//! each `rule`, policy), which runs on one of the `threads`. `change` changes lanes between two frames: every lane or none. This module does not know how a
 //! rule was made or who requested a change.
 
 mod change;
@@ -17,6 +17,7 @@ mod rhythm;
 mod route;
 mod rule;
 mod shadow;
+mod threads;
 
 pub(in crate::engine) use change::{Arrangement, Changed, LaneChange, RuleSlot, Swap, busy, change_lanes};
 pub(in crate::engine) use control::{Control, SharedTimeout, Snapshot};
@@ -29,12 +30,14 @@ pub(in crate::engine) use reaper::Reaper;
 pub(in crate::engine) use route::{Inlet, Route, Stages};
 pub(in crate::engine) use rule::{OnProbation, Rule, RuleSettings};
 pub(in crate::engine) use shadow::Shadow;
+pub(in crate::engine) use threads::{LaneHandle, LaneThreads, Place};
 
 use std::thread::JoinHandle;
 
 use crate::error::{Code, Error};
 
-pub(in crate::engine) fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Error> {
+/// Starts a named thread.
+fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Error> {
     std::thread::Builder::new()
         .name(name.clone())
         .spawn(run)

@@ -205,10 +205,11 @@ impl Route {
         self.board.set_error(fault, self.now());
     }
 
-    /// The lane has judged a frame.
-    pub(super) fn done(&self) {
-        self.inbox.done();
+    /// The lane has judged a frame. Returns whether it may have another step.
+    pub(super) fn done(&self) -> bool {
+        let has_more = self.inbox.done();
         self.give_credit();
+        has_more
     }
 
     /// The source offered its last frame.
