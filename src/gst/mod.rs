@@ -24,6 +24,7 @@ mod picture;
 mod playback;
 mod probe;
 mod redirect;
+mod scale;
 mod tls;
 mod turn;
 mod undecoded;
