@@ -20,7 +20,7 @@ use super::encoded::Encoded;
 use super::failure::{ENCRYPTED, of_clip};
 use super::observed::Observed;
 use super::turn::Turn;
-use super::{codecs, doctor, extent, mp4};
+use super::{codecs, doctor, extent, mp4, scale};
 use crate::backend::supervise::Pacing;
 use crate::backend::{Cause, Failure, Stream};
 use crate::config::{Input, PictureMax};
@@ -96,7 +96,7 @@ impl Feed {
         let appsink = appsink(pacing, &observed, picture_max);
         let convert = make("videoconvert")?;
         add(&pipeline, &[&convert, appsink.upcast_ref()])?;
-        link_out(&pipeline, &convert, &appsink, picture_max)?;
+        scale::link(&pipeline, &convert, &appsink, picture_max)?;
         tune_decoders(&pipeline, &observed);
         // Nobody watches what plays faster than its own time.
         if pacing != Pacing::Fast {
@@ -332,33 +332,9 @@ pub(super) fn add(pipeline: &gst::Pipeline, elements: &[&gst::Element]) -> Resul
     pipeline.add_many(elements).map_err(|e| e.message.to_string())
 }
 
-/// Links the converter to the sink, through a scaler where pictures have a largest size.
-fn link_out(
-    pipeline: &gst::Pipeline,
-    convert: &gst::Element,
-    appsink: &gst_app::AppSink,
-    most: Option<PictureMax>,
-) -> Result<(), String> {
-    let linked = if most.is_some() {
-        let scale = make("videoscale")?;
-        add(pipeline, &[&scale])?;
-        gst::Element::link_many([convert, &scale, appsink.upcast_ref()])
-    } else {
-        convert.link(appsink)
-    };
-    linked.map_err(|_| "videoconvert and appsink do not link".into())
-}
-
 pub(super) fn appsink(pacing: Pacing, observed: &Arc<Observed>, most: Option<PictureMax>) -> gst_app::AppSink {
-    let mut caps =
-        gst_video::VideoCapsBuilder::new().format_list([gst_video::VideoFormat::I420, gst_video::VideoFormat::Nv12]);
-    if let Some(PictureMax { width, height }) = most {
-        // With square pixels the scaler keeps the picture's shape.
-        let side = |most: u32| 1..=i32::try_from(most).unwrap_or(i32::MAX);
-        caps = caps.width_range(side(width)).height_range(side(height));
-        caps = caps.pixel_aspect_ratio(gst::Fraction::new(1, 1));
-    }
-    let caps = caps.build();
+    let formats = [gst_video::VideoFormat::I420, gst_video::VideoFormat::Nv12];
+    let caps = scale::limited(gst_video::VideoCapsBuilder::new().format_list(formats), most).build();
     let appsink = gst_app::AppSink::builder()
         .caps(&caps)
         .sync(pacing == Pacing::Realtime)

@@ -26,6 +26,7 @@ mod picture;
 mod playback;
 mod probe;
 mod redirect;
+mod scale;
 mod tls;
 mod turn;
 mod undecoded;

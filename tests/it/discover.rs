@@ -139,8 +139,9 @@ fn a_camera_of_another_maker_is_found() {
         r#"{"local_ip":"127.0.0.1","onvif_port":18080,"rtsp_port":18556,"main_width":640,"main_height":360,
             "main_fps":10,"main_bitrate":"1M","main_stream_name":"main","sub_stream_name":"sub","hw_accel":"cpu"}"#,
     );
+    crate::source_test::clip(dir.path(), "clip.mp4", "x264enc ! mp4mux");
     let script = "set -e; ip link set lo up; ip link set lo multicast on; ip route add 224.0.0.0/4 dev lo; \
-                  \"$1\" -m ipycam --config camera.json --hw cpu --no-timestamp > log 2>&1 & camera=$!; \
+                  \"$1\" -m ipycam --config camera.json --source clip.mp4 --hw cpu --no-timestamp > log 2>&1 & camera=$!; \
                   trap 'kill $camera' EXIT; shift; n=0; \
                   until \"$@\" > found 2> errors || [ $n -ge 20 ]; do n=$((n + 1)); done; cat found errors";
     let mut args = vec!["-n", "sh", "-c", script, "sh", python.to_str().unwrap()];

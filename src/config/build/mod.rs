@@ -112,7 +112,6 @@ pub(super) fn plan(config: Config, hash: String, site: &mut Site<'_>) -> Plan {
         extensions,
     } = config;
     let batch_size = batch_size(&pipeline, &detection);
-    let (picture_max, frames_held_max) = (picture_max(&pipeline), pipeline.buffer_pool_size);
     let Pipeline { batch_timeout_ms, batch_timeout_us, fps, max_sources, .. } = pipeline;
     let limit = most_sources(max_sources, max_concurrent_sources, site);
     let batch_timeout = batch_timeout(batch_timeout_ms, batch_timeout_us, site);
@@ -123,10 +122,7 @@ pub(super) fn plan(config: Config, hash: String, site: &mut Site<'_>) -> Plan {
     site.timezone = timezone.clone();
     let (zones, replaced) = (zones_of(&zones, "zones", site), site.idle.len());
     let restarts = recovery_plan(&recovery, monitoring.auto_recovery);
-    let mut sources = sources::build(sources, fps, &zones, &recovery, &restarts, limit, site);
-    for source in &mut sources {
-        (source.picture_max, source.frames_held_max) = (picture_max, frames_held_max);
-    }
+    let sources = bounded(sources::build(sources, fps, &zones, &recovery, &restarts, limit, site), &pipeline);
     let all: Vec<&SourcePlan> = sources.iter().collect();
     let admin = admin::build(&monitoring, &all, site);
     let health = health::build(&monitoring, alerts.source_lost_seconds, site);
@@ -210,11 +206,16 @@ fn workers(nested: Option<u32>, flat: Option<u32>, site: &mut Site<'_>) -> Optio
 /// A side that no picture exceeds, in pixels.
 const SIDE_MAX: u32 = 16_384;
 
-/// The largest picture that is analysed: one side that is set leaves the other free.
-fn picture_max(pipeline: &Pipeline) -> Option<PictureMax> {
+/// The sources with the bounds of `pipeline` on their pictures: one side that is set leaves the other free.
+fn bounded(mut sources: Vec<SourcePlan>, pipeline: &Pipeline) -> Vec<SourcePlan> {
     let (width, height) = (pipeline.processing_width, pipeline.processing_height);
     let side = |set: Option<u32>| set.unwrap_or(SIDE_MAX);
-    (width.is_some() || height.is_some()).then(|| PictureMax { width: side(width), height: side(height) })
+    let most = PictureMax { width: side(width), height: side(height) };
+    for source in &mut sources {
+        source.picture_max = (width.is_some() || height.is_some()).then_some(most);
+        source.frames_held_max = pipeline.buffer_pool_size;
+    }
+    sources
 }
 
 /// How long a partial batch waits, in whichever unit it is set.

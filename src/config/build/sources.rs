@@ -71,23 +71,20 @@ pub(super) fn build(
                 continue;
             }
         };
+        let retry = retry_plan(recovery, entry.max_retries, entry.retry_delay, entry.timeout);
+        let plain = SourcePlan::new(id, input, retry);
         out.push(SourcePlan {
-            id: SourceId::from(id),
             name: entry.name.filter(|name| !name.trim().is_empty()),
-            input,
             fps: entry.fps.or(fps),
-            every: 1,
             zones: merged(zones, own),
             blackout,
             confidence: entry.confidence_threshold.map(|score| score as f32),
             max_objects: entry.max_objects.map(|most| most as usize),
-            picture_max: None,
-            frames_held_max: None,
             alerts,
-            retry: retry_plan(recovery, entry.max_retries, entry.retry_delay, entry.timeout),
             recovery: RecoveryPlan { retries_made: entry.retry_count.unwrap_or(0), ..recovery_plan.clone() },
             realtime,
             repeat,
+            ..plain
         });
     }
     if out.len() > limit {

@@ -39,7 +39,7 @@ pub(super) struct Camera {
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub(super) struct Profile {
     #[serde(skip)]
-    token: String,
+    pub(super) token: String,
     /// Its name, as the camera says.
     pub(super) name: Option<String>,
     /// Its codec, as the camera says: `H264`.
