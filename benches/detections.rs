@@ -47,12 +47,13 @@ fn measure() -> Fallible<()> {
     let folder = report::folder().map_err(|error| error.to_string())?;
     let mut program = Program::start(&folder, cameras)?;
     let page = program.page.clone();
+    let page = page.as_str();
     let began = Instant::now();
     let share = cameras.div_ceil(CONNECTIONS);
     let ids: Vec<usize> = (0..cameras).collect();
     let (sent, cpu_s) = std::thread::scope(|scope| {
         let gateways: Vec<_> =
-            ids.chunks(share).map(|own| scope.spawn(|| gateway(&page, own, cameras, began))).collect();
+            ids.chunks(share).map(|own| scope.spawn(move || gateway(page, own, cameras, began))).collect();
         let at = |seconds: u64| {
             until(began + Duration::from_secs(seconds));
             program.cpu_s()
@@ -64,7 +65,7 @@ fn measure() -> Fallible<()> {
     })?;
     let took_s = began.elapsed().as_secs_f64();
     let metrics = program.settled(sent)?;
-    let judged = sum(&metrics, "dsengine_frames_judged_total");
+    let judged = sum(&metrics, "dsengine_frames_total");
     println!("{cameras} cameras, {sent} frames in {took_s:.1} s, {judged} judged, {} dropped", dropped(&metrics));
     let mib = program.peak_mib()?;
     program.stop()?;
@@ -221,7 +222,7 @@ impl Program {
         let end = Instant::now() + WAIT_MAX;
         loop {
             let page = self.metrics()?;
-            let done = sum(&page, "dsengine_frames_judged_total") + dropped(&page);
+            let done = sum(&page, "dsengine_frames_total") + dropped(&page);
             if done >= frames as f64 || Instant::now() > end {
                 return Ok(page);
             }
@@ -254,9 +255,8 @@ impl Drop for Program {
 
 /// The sum of a metric over its series.
 fn sum(page: &str, name: &str) -> f64 {
-    let values =
-        page.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix('{')?.rsplit(' ').next()?.parse().ok());
-    values.sum::<f64>()
+    let value = |line: &str| line.strip_prefix(name)?.strip_prefix('{')?.rsplit(' ').next()?.parse::<f64>().ok();
+    page.lines().filter_map(value).sum()
 }
 
 fn dropped(page: &str) -> f64 {
