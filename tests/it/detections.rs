@@ -53,7 +53,9 @@ impl Site {
         );
         write(dir.path(), "c.yaml", &config);
         let args = ["run", "--config", "c.yaml", "--state", "state"].iter().chain(args).copied();
-        let mut run = Dsengine::new(args).cwd(dir.path()).start();
+        let program = Dsengine::new(args).cwd(dir.path());
+        let program = program.env("CAM", "camera-0123456789abcdef").env("SEE", "viewer-0123456789abcdef");
+        let mut run = program.start();
         let page = run.page();
         Self { dir, run, page }
     }
@@ -180,8 +182,8 @@ fn a_recorded_run_of_posted_detections_is_replayed_as_it_was() {
 
 #[test]
 fn a_token_posts_for_its_sources_with_the_scope_publish_only() {
-    let tokens = "listen: 0.0.0.0, tokens: [{ name: cam, token: camera-0123456789abcdef, scopes: [publish], sources: \
-                  [gate] }, { name: see, token: viewer-0123456789abcdef, scopes: [read] }]";
+    let tokens = "listen: 0.0.0.0, tokens: [{ name: cam, token: '${env:CAM}', scopes: [publish], sources: [gate] }, \
+                  { name: see, token: '${env:SEE}', scopes: [read] }]";
     let site = Site::with("{ id: gate, type: detections }, { id: yard, type: detections }", tokens, &[]);
     let port = site.page.rsplit(':').next().unwrap().to_owned();
     let status = |source: &str, token: &str| {
@@ -320,8 +322,8 @@ fn plan(format: DetectionsFormat) -> SourcePlan {
 }
 
 /// Bytes that are more or less what the format says.
-fn hostile(rng: &mut fastrand::Rng, format: DetectionsFormat) -> Vec<u8> {
-    let number = |rng: &mut fastrand::Rng| match rng.u8(..8) {
+fn hostile(rng: &mut fastrand::Rng, next: &mut u64, format: DetectionsFormat) -> Vec<u8> {
+    let number = |rng: &mut fastrand::Rng| match rng.u8(..60) {
         0 => "1e999".to_owned(),
         1 => "-1".to_owned(),
         2 => u64::MAX.to_string(),
@@ -332,19 +334,21 @@ fn hostile(rng: &mut fastrand::Rng, format: DetectionsFormat) -> Vec<u8> {
     };
     let mut out = String::new();
     for _ in 0..rng.usize(..12) {
-        let label = ["person", "", "a\\u001b[2J", "\u{202e}x", "\\ud800"][rng.usize(..5)];
-        let objects: Vec<String> = (0..[0, 1, 3, 1001][rng.usize(..4)])
+        let label = ["", "a\\u001b[2J", "\u{202e}x", "\\ud800"].get(rng.usize(..20)).unwrap_or(&"person");
+        let objects: Vec<String> = (0..[1001, 0, 1].get(rng.usize(..30)).copied().unwrap_or(2))
             .map(|_| match format {
                 DetectionsFormat::Trace => {
-                    let (a, b, c) = (rng.f32() * 2.5 - 0.75, number(rng), rng.f32());
-                    format!("{{\"label\":\"{label}\",\"bbox\":[{a},{b},{c},0.5],\"confidence\":{c},\"track_id\":{b}}}")
+                    let (a, b, c) = (rng.f32() * 1.2 - 0.1, number(rng), rng.f32());
+                    format!("{{\"label\":\"{label}\",\"bbox\":[{a},0.25,{c},0.5],\"confidence\":{c},\"track_id\":{b}}}")
                 }
                 DetectionsFormat::Nvmsgconv => {
                     format!("\"{}|{}|{}|600|400|{label}|#|{}\"", number(rng), number(rng), number(rng), rng.f32())
                 }
             })
             .collect();
-        let (seq, time) = (number(rng), number(rng));
+        *next += 1;
+        let seq = if rng.u8(..5) == 0 { number(rng) } else { next.to_string() };
+        let time = number(rng);
         out += &match format {
             DetectionsFormat::Trace => format!(
                 "{{\"seq\":{seq},\"pts_ns\":{time},\"captured_unix_ns\":{},\"detections\":[{}]}}\n",
@@ -359,7 +363,7 @@ fn hostile(rng: &mut fastrand::Rng, format: DetectionsFormat) -> Vec<u8> {
     }
     let mut bytes = out.into_bytes();
     // Damaged in places, cut, or something else altogether.
-    match rng.u8(..4) {
+    match rng.u8(..8) {
         0 => (0..3).for_each(|_| {
             if !bytes.is_empty() {
                 let at = rng.usize(..bytes.len());
@@ -380,10 +384,10 @@ fn whatever_is_posted_is_bounded_and_counted_and_frames_stay_in_order() {
         let mut backend = DetectionsBackend::new(clock.clone());
         backend.add_source(&plan(format), sink.clone()).unwrap();
         let intake = backend.intake(&"cam".into()).unwrap();
-        let mut sums = Taken::default();
+        let (mut sums, mut next) = (Taken::default(), 0);
         for seed in 0..400 {
             let mut rng = fastrand::Rng::with_seed(seed);
-            let body = hostile(&mut rng, format);
+            let body = hostile(&mut rng, &mut next, format);
             let Taken { accepted, late, doubled, refused, errors, .. } = intake.take(&body);
             assert!(errors.len() <= 10 && errors.len() as u64 <= refused, "seed {seed}");
             sums.accepted += accepted;

@@ -110,11 +110,14 @@ impl Object<'_> {
             return Err(out_of_range(format!("a confidence is from 0 to 1, not {confidence}")));
         }
         let [x, y, width, height] = self.bbox;
-        let lowest = -BEYOND_MAX..=1.0 + BEYOND_MAX;
+        let near = -BEYOND_MAX..=1.0 + BEYOND_MAX;
         // Not finite is not contained.
-        let is_near = [x, y, x + width, y + height].iter().all(|edge| lowest.contains(edge));
-        let clamped = BBox { x, y, width, height }.clamped().filter(|_| is_near && width > 0.0 && height > 0.0);
-        let Some(bbox) = clamped else {
+        let is_near = [x, y, x + width, y + height].iter().all(|edge| near.contains(edge));
+        let stated = BBox { x, y, width, height };
+        let is_inside = x >= 0.0 && y >= 0.0 && stated.right() <= 1.0 && stated.bottom() <= 1.0;
+        // A box inside stays as it was stated, to the last bit.
+        let inside = stated.clamped().map(|clamped| if is_inside { stated } else { clamped });
+        let Some(bbox) = inside.filter(|_| is_near && width > 0.0 && height > 0.0) else {
             let what = format!("a box is [x, y, width, height] within the picture, 0 to 1, not {:?}", self.bbox);
             return Err(out_of_range(what));
         };

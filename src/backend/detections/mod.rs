@@ -113,7 +113,9 @@ fn watch(feed: &Feed, silent: &mut BTreeMap<SourceId, u32>) {
             *times = times.saturating_add(1);
             outlet.fault(feed.too_silent(), *times, Duration::ZERO, SourceState::Stalled);
         }
-        (Some(SourceState::Running), _) => drop(silent.remove(outlet.id())),
+        (Some(SourceState::Running), _) => {
+            silent.remove(outlet.id());
+        }
         _ => {}
     }
 }

@@ -7,7 +7,7 @@
 //! [`RECENT_MAX`].
 //!
 //! A camera that is restarted begins to count anew. Its frames are taken as such once one of them was captured after
-//! the last frame, or, without capture times, once [`RESTARTED_AFTER`] late ones have come in rising order.
+//! the last frame, or once [`RESTARTED_AFTER`] late ones have come in rising order.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -159,9 +159,10 @@ impl<T> Order<T> {
         if self.is_recent(name) {
             return false;
         }
-        if let Some((captured, last)) = name.unix_ns.zip(last.unix_ns) {
-            return captured > last;
+        if name.unix_ns.zip(last.unix_ns).is_some_and(|(captured, last)| captured > last) {
+            return true;
         }
+        // A clock may have been set back, and a time may be a lie: neither locks a camera out.
         let (count, before) = self.late;
         self.late = (if count > 0 && name.seq > before { count + 1 } else { 1 }, name.seq);
         self.late.0 >= RESTARTED_AFTER
