@@ -18,8 +18,9 @@ use super::abi::{Kind, Library};
 use super::addresses;
 use crate::config::IceServers;
 
-/// Longest wait for one step of the negotiation. All of them depend on this machine only.
-const STEP_MAX: Duration = Duration::from_secs(3);
+/// Longest wait for one step of the negotiation. All of them depend on this machine only: one creates a key, which takes
+/// seconds where the machine is busy.
+const STEP_MAX: Duration = Duration::from_secs(10);
 /// Longest wait for ICE candidates: a STUN or TURN server that does not answer must not hold up the rest.
 const GATHER_MAX: Duration = Duration::from_secs(3);
 

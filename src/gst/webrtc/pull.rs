@@ -89,8 +89,7 @@ impl Pulled {
     fn accept(&mut self, answer: Answered) -> Result<(), Failure> {
         let peer = self.server.peer();
         if answer.status != 201 && answer.status != 200 {
-            let cause = of_status(answer.status.into(), answer.phrase, self.server.token.is_some());
-            return Err(Failure::of(&cause, &peer));
+            return Err(refused(&answer, &self.server));
         }
         self.session = answer.location.and_then(|place| self.server.url.join(&place).ok());
         // Credentials go to the server itself only.
@@ -99,6 +98,19 @@ impl Pulled {
         Description::check(&answer.body).map_err(cause)?;
         self.connection.accept(&answer.body).map_err(cause)
     }
+}
+
+/// Why the server does not answer the offer.
+fn refused(answer: &Answered, server: &Whep) -> Failure {
+    let (peer, given) = (server.peer(), server.token.is_some());
+    let cause = of_status(answer.status.into(), answer.phrase.clone(), given);
+    let (what, remedy) = match (answer.status, given) {
+        (401, true) => ("refuses the token (401 Unauthorized)", "correct parameters.token"),
+        (401, false) => ("wants a token (401 Unauthorized)", "write it as parameters.token"),
+        (403, _) => ("does not let this token see it (403 Forbidden)", "write another as parameters.token"),
+        _ => return Failure::of(&cause, &peer),
+    };
+    Failure { reason: format!("{peer} {what}: {remedy}"), remedy: Some(remedy.to_owned()), patience: cause.patience() }
 }
 
 impl Attempt for Pulled {
@@ -119,7 +131,7 @@ impl Attempt for Pulled {
 
     fn failure(&mut self) -> Option<Failure> {
         let lost = (self.connection.link() == Link::Lost)
-            .then(|| Failure::of(&Cause::HungUp("while it played"), &self.server.peer()));
+            .then(|| Failure::from(format!("the connection to {} is lost", self.server.peer())));
         self.failed.take().or(lost).or_else(|| self.feed.failure())
     }
 

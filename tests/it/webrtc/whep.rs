@@ -9,6 +9,7 @@ use gstreamer::prelude::*;
 use super::peer::{Peer, is_there};
 use super::{Engine, silent_offer, threads};
 use crate::harness::{bar, request, until, write};
+use crate::sources::Camera;
 
 /// Writes an H.264 clip of six seconds, `bframes` of them in a row between two others.
 fn clip(dir: &Path, name: &str, bframes: u32) -> bool {
@@ -74,6 +75,24 @@ fn a_cameras_own_stream_reaches_viewers_from_its_last_key_frame_and_costs_nothin
     engine.frames("yard", 50);
     assert!(begun.elapsed() <= bar(Duration::from_secs(3)), "the source waits: {:?}", begun.elapsed());
     until("the threads of viewers have ended", || threads(pid) <= before);
+}
+
+#[test]
+fn an_rtsp_cameras_stream_is_shown_at_once_although_its_key_frames_are_rare() {
+    if !is_there() {
+        return;
+    }
+    // Ten seconds between two key frames.
+    let test = "an_rtsp_cameras_stream_is_shown_at_once_although_its_key_frames_are_rare";
+    let Some(camera) = Camera::start(test, 0, &["--key-frames", "250"]) else { return };
+    let engine = Engine::start(&format!("- {{id: cam, uri: 'rtsp://127.0.0.1:{}/cam'}}", camera.port), "");
+    engine.frames("cam", 50);
+    let viewer = Peer::start(&["play", &engine.url("/whep/cam")]);
+    viewer.wait(|line| line["is"] == "state" && line["state"] == "connected");
+    let connected = Instant::now();
+    // What was there before comes at once, and then the stream at its own pace.
+    viewer.wait(|line| line["is"] == "frame" && line["n"].as_u64() >= Some(50));
+    assert!(connected.elapsed() <= bar(Duration::from_secs(2)), "shown after {:?}", connected.elapsed());
 }
 
 #[test]
