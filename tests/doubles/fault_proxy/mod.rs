@@ -172,7 +172,15 @@ impl FaultProxy {
         if self.acceptor.is_some() {
             return;
         }
-        let listener = TcpListener::bind(("127.0.0.1", self.port)).unwrap();
+        // Somebody's connection may have the port for a moment.
+        let end = Instant::now() + Duration::from_secs(20);
+        let listener = loop {
+            match TcpListener::bind(("127.0.0.1", self.port)) {
+                Ok(listener) => break listener,
+                Err(error) => assert!(Instant::now() < end, "port {}: {error}", self.port),
+            }
+            std::thread::park_timeout(TICK);
+        };
         self.port = listener.local_addr().unwrap().port();
         listener.set_nonblocking(true).unwrap();
         let stop = Arc::new(AtomicBool::new(false));
@@ -210,5 +218,80 @@ impl Drop for FaultProxy {
         while Arc::strong_count(&self.shared) > 1 && Instant::now() < end {
             std::thread::park_timeout(TICK);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{ErrorKind, Read as _, Write as _};
+
+    use super::*;
+
+    /// A server that sends back what it gets, and a proxy before it.
+    fn echo() -> FaultProxy {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().map_while(Result::ok) {
+                std::thread::spawn(move || {
+                    let mut buffer = [0; 1024];
+                    while let Ok(count @ 1..) = stream.read(&mut buffer) {
+                        let _ = stream.write_all(&buffer[..count]);
+                    }
+                });
+            }
+        });
+        FaultProxy::start(Protocol::Stream, port, 1)
+    }
+
+    fn connect(proxy: &FaultProxy) -> TcpStream {
+        let stream = TcpStream::connect(("127.0.0.1", proxy.port)).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream
+    }
+
+    /// What comes back of eight bytes.
+    fn asked(stream: &mut TcpStream) -> std::io::Result<[u8; 8]> {
+        stream.write_all(b"8 bytes.")?;
+        let mut back = [0; 8];
+        stream.read_exact(&mut back).map(|()| back)
+    }
+
+    #[test]
+    fn what_passes_is_delayed_sliced_spoilt_frozen_and_ended_as_it_is_told() {
+        let mut proxy = echo();
+        let mut stream = connect(&proxy);
+        assert_eq!(asked(&mut stream).unwrap(), *b"8 bytes.");
+        proxy.set(Link { latency: Duration::from_millis(60), slice: Some(3), ..Link::PERFECT });
+        let begun = Instant::now();
+        assert_eq!(asked(&mut stream).unwrap(), *b"8 bytes.");
+        assert!(begun.elapsed() >= Duration::from_millis(120), "there and back");
+        proxy.set(Link { bytes_per_s: Some(80), ..Link::PERFECT });
+        let begun = Instant::now();
+        asked(&mut stream).unwrap();
+        assert!(begun.elapsed() >= Duration::from_millis(200), "eight bytes each way");
+        for link in [Link::passing(Passes::Garbage), Link { corrupt: 1.0, ..Link::PERFECT }] {
+            proxy.set(link);
+            assert_ne!(asked(&mut stream).unwrap(), *b"8 bytes.", "{link:?}");
+        }
+        proxy.set(Link::passing(Passes::Nothing));
+        stream.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+        let silent = asked(&mut stream).unwrap_err().kind();
+        assert!(matches!(silent, ErrorKind::WouldBlock | ErrorKind::TimedOut), "{silent}");
+        proxy.set(Link::PERFECT);
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream.read_exact(&mut [0; 8]).unwrap();
+
+        proxy.cut();
+        assert_eq!(stream.read(&mut [0; 8]).unwrap(), 0, "the end");
+        let mut stream = connect(&proxy);
+        asked(&mut stream).unwrap();
+        proxy.reset();
+        assert_eq!(stream.read(&mut [0; 8]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+        proxy.refuse();
+        let refused = TcpStream::connect(("127.0.0.1", proxy.port)).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+        proxy.accept();
+        asked(&mut connect(&proxy)).unwrap();
     }
 }

@@ -37,7 +37,9 @@ fn a_source_that_flaps_every_second_costs_the_other_three_no_frame() {
         proxy.port
     );
     for id in OTHERS {
-        sources += &format!("  - {{ id: {id}, uri: 'test:pattern=ball,frames={frames},fps={FPS}', realtime: true }}\n");
+        sources += &format!(
+            "  - {{ id: {id}, uri: 'test:pattern=ball,frames={frames},fps={FPS},size=160x120', realtime: true }}\n"
+        );
     }
     let dir = tempfile::tempdir().unwrap();
     let rest = "recovery: { max_retry_delay: 0.3 }";

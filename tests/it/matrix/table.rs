@@ -118,7 +118,7 @@ pub(super) const ROWS: &[(Fault, [Expect; 5])] = &[
 /// The cells of the ordinary suite.
 pub(super) const ORDINARY: [(Fault, Kind); 10] = [
     (Fault::Kill, Kind::RtspTcp),
-    (Fault::Kill, Kind::RtspUdp),
+    (Fault::Freeze, Kind::RtspTcp),
     (Fault::Freeze, Kind::RtspUdp),
     (Fault::Reset, Kind::RtspTcp),
     (Fault::Unauthorized, Kind::RtspTcp),
