@@ -126,7 +126,7 @@ impl Cause {
     pub fn patience(&self) -> Patience {
         match self {
             Self::Unauthorized { .. } | Self::Forbidden => Patience::Login,
-            Self::NotFound | Self::NoDecoder(_) => Patience::Refused,
+            Self::NotFound | Self::NoDecoder(..) => Patience::Refused,
             Self::UnknownName => Patience::Setting(NAME_TRIES),
             Self::Status(code, _) if passes(*code) => Patience::Outage,
             Self::Status(..)

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::{self, Instant};
 
 use super::feed::Feed;
-use crate::backend::supervise::Backoff;
+use crate::backend::supervise::{Backoff, Verdict};
 use crate::backend::{Failure, Intake as _, Patience, SourceState};
 use crate::config::Subscription;
 use crate::error::{Code, Error};
@@ -74,12 +74,12 @@ impl Target {
 fn of_reason(reason: u8) -> (String, Patience) {
     let (what, patience) = match reason {
         0x84 => ("the broker speaks neither MQTT 5 nor 3.1.1", Patience::Setting(TRIES)),
-        0x86 => ("the broker knows no such user or password: check those in the address", Patience::Login(TRIES)),
+        0x86 => ("the broker knows no such user or password: check those in the address", Patience::Login),
         0x87 => {
             let what = "not authorised: check user and password in the address, and what this user may read there";
-            (what, Patience::Login(TRIES))
+            (what, Patience::Login)
         }
-        0x8A => ("this client is banned at the broker", Patience::Login(TRIES)),
+        0x8A => ("this client is banned at the broker", Patience::Login),
         0x00 | 0x8B => ("the broker is shutting down", Patience::Outage),
         0x88 | 0x89 => ("the broker is not available at the moment", Patience::Outage),
         0x9C | 0x9D => ("the broker sends clients to another server: change the address", Patience::Setting(TRIES)),
@@ -98,8 +98,8 @@ pub(super) async fn run(target: Target, feed: Arc<Feed>) {
         let ran = connected.map_or(Duration::ZERO, |at: Instant| at.elapsed());
         let retry = link.feed.retry();
         let worked = link.has_worked;
-        let (next, stays) = backoff.failed_for(failure.patience, worked, &retry, ran, fastrand::f64());
-        let remedy = failure.remedy.filter(|_| stays);
+        let (next, verdict) = backoff.failed_for(failure.patience, worked, &retry, ran, fastrand::f64());
+        let remedy = failure.remedy.filter(|_| verdict == Verdict::Stays);
         let outlet = &link.feed.outlet;
         if outlet.state() == Some(SourceState::Running) {
             outlet.enter(SourceState::Stalled);
@@ -224,7 +224,7 @@ impl Link {
         match time::timeout(ANSWER_MAX, answered).await {
             Ok(Ok(0x80..)) => {
                 let what = "the broker lets this user not read the topic: allow it in the broker's access list";
-                Err(self.target.failure(what, Patience::Login(TRIES)))
+                Err(self.target.failure(what, Patience::Login))
             }
             Ok(Ok(_)) => Ok(()),
             Ok(Err(why)) => Err(self.target.broken(why)),
