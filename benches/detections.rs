@@ -1,11 +1,11 @@
 //! Cameras that detect by themselves: 1,000 of them post ten frames a second each, with 20 tracked objects, and one Lua
 //! rule judges all. The program runs in a process of its own; this one is the cameras.
 //!
-//! `detections_cpu` is the CPU time of the program per second, in cores, the median of five windows; `detections_judge` the 99th percentile of the
-//! time in which a frame is judged, as its own histogram has it; `detections_lost` the frames that were sent and not
-//! judged; `detections_memory` the most memory that it held; `detections_rate` the frames a second that the cameras got
-//! rid of, which shows whether they kept up. `DSENGINE_BENCH_CAMERAS` sets another number of cameras, and the goal of
-//! the CPU time follows it.
+//! `detections_cpu` is the CPU time of the program per second, in cores, the median of five windows; `detections_judge`
+//! the 99th percentile of the time in which a frame is judged, as its own histogram has it; `detections_lost` the
+//! frames that were sent and not judged; `detections_memory` the most memory that it held; `detections_rate` the frames
+//! a second that the cameras got rid of, which shows whether they kept up. `DSENGINE_BENCH_CAMERAS` sets another number
+//! of cameras, and the goal of the CPU time follows it.
 #![allow(clippy::print_stdout, reason = "a bench prints its result")]
 #![allow(clippy::disallowed_methods, reason = "a bench measures real time")]
 
