@@ -217,7 +217,7 @@ fn the_page_trades_its_token_for_a_cookie_that_changes_nothing_from_elsewhere() 
         }
         next += 1;
     }
-    assert_eq!(modules.len(), 5, "{modules:?}");
+    assert_eq!(modules.len(), 6, "{modules:?}");
     assert_eq!(wide.ask("POST", "/api/v1/session", &[]).status, 401);
     assert_eq!(wide.ask("POST", "/api/v1/session", &[("Authorization", "Bearer wrong")]).status, 401);
     let cookie = wide.log_in(OPERATOR);

@@ -48,7 +48,11 @@ fn what_is_kept_and_queued_is_bounded_and_what_is_lost_is_counted() {
     encoded.push(0, sized(1, true));
     let slow = encoded.listen().unwrap();
     encoded.push(0, sized(RING_BYTES_MAX, false));
-    assert_eq!((encoded.0.lock().bytes, encoded.0.lock().ring.len()), (0, 0), "the group is too long to keep");
+    let kept = {
+        let state = encoded.0.lock();
+        (state.bytes, state.ring.len())
+    };
+    assert_eq!(kept, (0, 0), "the group is too long to keep");
     assert_eq!(encoded.listen().unwrap().backlog, 0);
     encoded.push(0, sized(QUEUE_BYTES_MAX, false));
     encoded.push(0, sized(2, false));

@@ -99,8 +99,7 @@ impl<'t> Description<'t> {
         Ok(Self { payloads: payloads(&checked.media[checked.video])?, ..checked })
     }
 
-    /// The description with only this payload type of the video and its retransmissions. Other media are inactive. With
-    /// `profile` false, the parameters leave the H.264 profile open.
+    /// The description with only this payload type of the video and its retransmissions. Other media are inactive.
     pub(super) fn only(&self, payload: &Payload, profile: Profile) -> String {
         let mut out = String::new();
         let mut put = |line: &str| {
@@ -121,7 +120,8 @@ impl<'t> Description<'t> {
     }
 }
 
-/// Whether the H.264 profile stays in a description.
+/// Whether the H.264 profile stays in a description: with it, `webrtcbin` refuses a stream of any other profile, which
+/// players show all the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Profile {
     Kept,
