@@ -40,7 +40,8 @@ fn the_latency_of_a_camera_is_measured_from_the_capture_that_it_reports() {
     let Some(late) = Camera::start(TEST, 0, &["--late-ms", "1500"]) else { return };
     let Some(prompt) = Camera::start(TEST, 0, &[]) else { return };
     let dir = tempfile::tempdir().unwrap();
-    let source = |id: &str, camera: &Camera| format!("  - {{ id: {id}, uri: 'rtsp://127.0.0.1:{}/cam' }}\n", camera.port);
+    let source =
+        |id: &str, camera: &Camera| format!("  - {{ id: {id}, uri: 'rtsp://127.0.0.1:{}/cam' }}\n", camera.port);
     let config = format!(
         "monitoring: {{ prometheus: {{ port: 0 }} }}\nsources:\n{}{}",
         source("late", &late),
