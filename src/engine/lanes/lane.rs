@@ -8,11 +8,12 @@ use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::change::{Arrangement, LaneChange, Refusal, RuleSlot};
+use super::arrange::{Former, arrange, restore};
+use super::change::{Arrangement, LaneChange, Refusal};
 use super::control::{Control, Remembered, Snapshot};
 use super::inbox::{Step, Wanted};
 use super::route::Route;
-use super::rule::{Judgement, Rule, RuleSettings};
+use super::rule::{Judgement, Rule};
 use super::shadow::Shadow;
 use super::threads::{Panic, Task, Turn};
 use super::{Judged, Observer};
@@ -59,13 +60,6 @@ pub(in crate::engine) struct Undo {
     policy: Option<AlertPlan>,
     rules: Option<[Former; 2]>,
     shadows: Vec<(Arc<str>, Option<Shadow>)>,
-}
-
-/// A list of rules before it was rearranged.
-struct Former {
-    order: Vec<(Arc<str>, RuleSettings)>,
-    /// Rules that are no longer in the list.
-    gone: Vec<Rule>,
 }
 
 /// Closes the lane and ends its source on drop, even if an embedder's strategy panics: other threads wait for its end.
@@ -370,41 +364,4 @@ impl Lane {
             });
         }
     }
-}
-
-/// Removes the rule of this name from a list.
-fn take(rules: &mut Vec<Rule>, name: &str) -> Option<Rule> {
-    rules.iter().position(|rule| **rule.name() == *name).map(|at| rules.remove(at))
-}
-
-/// Rearranges a list; returns the former arrangement.
-fn arrange(rules: &mut Vec<Rule>, places: Vec<RuleSlot>) -> Former {
-    let order = rules.iter().map(|rule| (Arc::clone(rule.name()), rule.settings.clone())).collect();
-    let mut gone = std::mem::take(rules);
-    for place in places {
-        match place {
-            RuleSlot::New(rule) => rules.push(*rule),
-            RuleSlot::Keep { name, settings } => {
-                rules.extend(take(&mut gone, &name).map(|mut rule| {
-                    rule.set(settings);
-                    rule
-                }));
-            }
-        }
-    }
-    Former { order, gone }
-}
-
-/// Restores a list's former arrangement.
-fn restore(rules: &mut Vec<Rule>, former: Former) {
-    let Former { order, mut gone } = former;
-    let mut current = std::mem::take(rules);
-    for (name, settings) in order {
-        // A rule that was replaced by another of the same name is in `gone`.
-        rules.extend(take(&mut gone, &name).or_else(|| take(&mut current, &name)).map(|mut rule| {
-            rule.set(settings);
-            rule
-        }));
-    }
-    current.into_iter().for_each(Rule::dispose);
 }

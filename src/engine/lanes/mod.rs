@@ -4,6 +4,7 @@
 //! each `rule`, policy), which runs on one of the `threads`. `change` changes lanes between two frames: every lane or none. This module does not know how a
 //! rule was made or who requested a change.
 
+mod arrange;
 mod change;
 mod control;
 mod credit;
