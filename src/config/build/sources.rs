@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Site, blackout, hardly_reached, merged, not_built, overrides, retry_plan, zones_of};
 use crate::config::kinds::sources as kinds;
-use crate::config::plan::{ENGINE_SOURCE, SourcePlan};
+use crate::config::plan::{ENGINE_SOURCE, PRIORITY_USUAL, SourcePlan};
 use crate::config::schema::{Recovery, SourceEntry, SourceType};
 use crate::config::source_uri::{self, Parsed};
 use crate::types::{SourceId, Zone, count_are, one_line};
@@ -71,6 +71,7 @@ pub(super) fn build(
             input,
             fps: entry.fps.or(fps),
             every: 1,
+            priority: entry.priority.unwrap_or(PRIORITY_USUAL),
             zones: merged(zones, own),
             blackout,
             confidence: entry.confidence_threshold.map(|score| score as f32),

@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::arrange::{Former, arrange, restore};
 use super::change::{Arrangement, LaneChange, Refusal};
 use super::control::{Control, Remembered, Snapshot};
+use super::given::Given;
 use super::inbox::{Step, Wanted};
 use super::route::Route;
 use super::rule::{Judgement, Rule};
@@ -50,6 +51,8 @@ pub(in crate::engine) struct Lane {
     pub(in crate::engine) observer: Option<Arc<dyn Observer>>,
     /// The state of guests, which gets what they hand over at the end of the process.
     pub(in crate::engine) states: Arc<StateStore>,
+    /// What is given up for overload.
+    pub(in crate::engine) given: Arc<Given>,
     pub(in crate::engine) clock: Arc<dyn Clock>,
 }
 
@@ -258,7 +261,8 @@ impl Lane {
         self.gate.open(&frame);
         self.gate.begin(&frame);
         if frame.picture.is_some() {
-            for rule in &mut self.detectors {
+            let skips = self.given.skips_optional();
+            for rule in self.detectors.iter_mut().filter(|rule| !(skips && rule.skips_as_optional())) {
                 rule.judge(&mut frame, &self.tracks, &self.zones, &*self.clock);
             }
         }
@@ -273,6 +277,9 @@ impl Lane {
         let mut skipped = false;
         self.gate.saw_frame(&frame);
         for index in 0..self.rules.len() {
+            if self.given.skips_optional() && self.rules[index].skips_as_optional() {
+                continue;
+            }
             let judgement = self.rules[index].judge(&mut frame, &self.tracks, &self.zones, &*self.clock);
             self.gate.saw(self.rules[index].name(), &judgement.work);
             self.raise(index, &judgement, &frame);

@@ -8,6 +8,7 @@ mod arrange;
 mod change;
 mod control;
 mod credit;
+mod given;
 mod inbox;
 mod lane;
 mod observer;
@@ -22,6 +23,7 @@ mod threads;
 
 pub(in crate::engine) use change::{Arrangement, Changed, LaneChange, RuleSlot, Swap, busy, change_lanes};
 pub(in crate::engine) use control::{Control, SharedTimeout, Snapshot};
+pub(in crate::engine) use given::{Given, Step};
 pub(in crate::engine) use inbox::in_flight_max;
 pub(in crate::engine) use lane::Lane;
 pub use observer::{Judged, Observer};

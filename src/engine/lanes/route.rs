@@ -126,6 +126,7 @@ impl Route {
     pub(in crate::engine) fn change(&self, plan: &SourcePlan) {
         *self.retry_every.lock() = self.live.then_some(plan.retry.cap);
         self.blackout.store(Arc::new(plan.blackout.clone()));
+        self.credit.set_weight(plan.priority);
     }
 
     /// Sets the models for the next frames; frames in flight keep the former ones.
