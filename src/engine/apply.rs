@@ -40,6 +40,7 @@ impl Owner {
         self.versions.settle();
         let waits_for_restart = hold_back(&self.plan, &mut next);
         let diff = Diff::between(&self.plan, &next);
+        self.refuse_additions(&diff)?;
         self.apply_diff(next, &diff, waits_for_restart)
     }
 
@@ -342,6 +343,7 @@ impl Owner {
             let running = &mut guest.running.plan;
             (running.sources, running.filters) = (strategy.sources.clone(), strategy.filters);
             running.schedule.clone_from(&strategy.schedule);
+            running.optional = strategy.optional;
             true
         });
         for gone in former.strategies.iter().filter(|old| !plan.strategies.iter().any(|new| new.name == old.name)) {

@@ -192,7 +192,8 @@ impl Builder {
             delivery.keep_pictures(folder, &plan.pictures)?;
         }
         guests.state().restore(delivery.outbox().take_saved(SavedKind::State, ""));
-        let (pool, in_flight_max) = Parts::pool(&plan, &clock);
+        let given = Arc::default();
+        let (pool, in_flight_max) = Parts::pool(&plan, &clock, &given);
         pool.set_batch(plan.batch_size, plan.batch_timeout);
         let own =
             strategies.into_iter().map(|(name, make)| OwnStrategy { board: StrategyBoard::new(&name, "own"), make });
@@ -201,6 +202,7 @@ impl Builder {
             delivery,
             pool,
             threads: LaneThreads::new(Arc::clone(&clock)),
+            given,
             in_flight_max,
             backends: Backends::new(Arc::clone(&clock), backend),
             reaper: Reaper::start()?,

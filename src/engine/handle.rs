@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use crossbeam_channel::Receiver;
 use parking_lot::Mutex;
 
+use super::degrade::Degradation;
 use super::lanes::ModelUnit;
 use super::models;
 use super::owner::{Owner, OwnerQueue};
@@ -56,6 +57,8 @@ pub(super) struct Shared {
     pub(super) owner: OwnerQueue,
     /// The engine's own thresholds.
     pub(super) thresholds: Mutex<Thresholds>,
+    /// What is given up for overload.
+    pub(super) degradation: Mutex<Degradation>,
     /// The newest figures, for the log.
     pub(super) figures: Figures,
     view: ArcSwap<View>,
@@ -82,6 +85,7 @@ impl Shared {
             owner,
             view: ArcSwap::from_pointee(View { plan, sources: Vec::new(), strategies: Vec::new(), models: Vec::new() }),
             thresholds: Mutex::default(),
+            degradation: Mutex::default(),
             figures: Figures::default(),
             notes: Mutex::default(),
         }
@@ -300,7 +304,9 @@ impl EngineApi for Handle {
         let external: Vec<String> = shared.notes.lock().values().cloned().collect();
         let is_there = |name: &str| view.strategies.iter().any(|board| *board.name == *name);
         let of_models = view.models.iter().flat_map(|model| model.problems());
-        let notes = external.into_iter().chain(of_models).chain(shared.parts.guests.never(is_there)).collect();
+        let overload = shared.degradation.lock().problem();
+        let notes = external.into_iter().chain(of_models).chain(shared.parts.guests.never(is_there));
+        let notes = notes.chain(overload).collect();
         let checks = shared.thresholds.lock().checks(shared.clock.monotonic_ns());
         Status::new(name, uptime_s, sources, strategies, handlers, alerts, shared.rejected.list())
             .of(&view.plan)

@@ -101,6 +101,7 @@ impl Parts {
             events: Arc::clone(&self.events),
             observer: self.observer.clone(),
             states: Arc::clone(self.guests.state()),
+            given: Arc::clone(&self.given),
             clock: Arc::clone(&self.clock),
         }
     }

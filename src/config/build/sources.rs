@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{Site, blackout, hardly_reached, merged, not_built, overrides, retry_plan, zones_of};
 use crate::config::kinds::sources as kinds;
-use crate::config::plan::{ENGINE_SOURCE, Input, RecoveryPlan, SourcePlan};
+use crate::config::plan::{ENGINE_SOURCE, Input, PRIORITY_USUAL, RecoveryPlan, SourcePlan};
 use crate::config::schema::{Recovery, SourceEntry, SourceType};
 use crate::config::source_uri::{self, Parsed};
 use crate::types::{SourceId, Zone, count_are, one_line};
@@ -76,6 +76,7 @@ pub(super) fn build(
         out.push(SourcePlan {
             name: entry.name.filter(|name| !name.trim().is_empty()),
             fps: entry.fps.or(fps),
+            priority: entry.priority.unwrap_or(PRIORITY_USUAL),
             zones: merged(zones, own),
             blackout,
             confidence: entry.confidence_threshold.map(|score| score as f32),

@@ -91,6 +91,11 @@ pub(super) const ROWS: &[Row] = &[
         "a_failed_source_stays_down_where_the_key_says_so",
     ),
     proved(
+        "monitoring.degradation",
+        "an overloaded engine gives up frames, optional strategies and new sources, in steps",
+        "an_overloaded_engine_skips_optional_strategies_then_refuses_sources",
+    ),
+    proved(
         "monitoring.cpu_threshold",
         "most CPU of the machine in use, where it is set",
         "every_threshold_is_looked_at_where_it_is_set",

@@ -26,6 +26,11 @@ pub(super) const ROWS: &[Row] = &[
         "frames analysed per second",
         "the_summary_has_the_sources_that_are_listed_and_switched_on",
     ),
+    proved(
+        "sources[].priority",
+        "how often it is analysed, relative to others, while there are more frames than can be",
+        "under_overload_sources_are_analysed_by_their_priority",
+    ),
     proved("sources[].realtime", "a file plays at its own pace", "a_file_plays_at_its_own_pace_where_it_is_told_to"),
     proved(
         "sources[].zones",

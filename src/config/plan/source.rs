@@ -13,6 +13,8 @@ use crate::types::{Blackout, SourceId, Zone};
 
 /// Most frames of a source of detections that wait for their judgement.
 pub const DETECTIONS_WAITING_MAX: usize = 256;
+/// The priority of a source that sets none.
+pub const PRIORITY_USUAL: u32 = 5;
 
 /// One source.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,6 +29,8 @@ pub struct SourcePlan {
     pub fps: Option<f64>,
     /// Analyse only frames 0, n, 2n … (`record --every`); 1 = all.
     pub every: u32,
+    /// How often its frames are analysed while there are more than can be, relative to other sources: 1 to 10.
+    pub priority: u32,
     /// Zones of its picture (top-level zones plus its own).
     pub zones: Arc<[Zone]>,
     /// Areas of its picture that are painted black before anything reads it.
@@ -60,6 +64,7 @@ impl SourcePlan {
             input,
             fps: None,
             every: 1,
+            priority: PRIORITY_USUAL,
             zones: Arc::new([]),
             blackout: Blackout::default(),
             confidence: None,

@@ -58,6 +58,9 @@ pub(in crate::config) struct Monitoring {
     /// its settings have to be changed) until it is edited or `dsengine sources restart` is run. Default true.
     /// Example: false.
     pub(in crate::config) auto_recovery: bool,
+    /// Give up something while the engine is overloaded: frames by the priority of their sources, then optional
+    /// strategies, then new sources. Default true. Example: false.
+    pub(in crate::config) degradation: bool,
     /// Most CPU of the machine in use, where it is set; more raises a system alert. Default 80. Unit: per cent.
     /// Range 10–100. Example: 90.
     #[schemars(range(min = 10, max = 100))]
@@ -93,6 +96,7 @@ impl Default for Monitoring {
             profiling_enabled: false,
             log_metrics: true,
             auto_recovery: true,
+            degradation: true,
             cpu_threshold: 80.0,
             memory_threshold: 80.0,
             gpu_threshold: 90.0,

@@ -31,6 +31,10 @@ pub(in crate::config) struct SourceEntry {
     /// Most frames analysed per second. Default `pipeline.fps`. Range 0.01–240. Example: 5.
     #[schemars(range(min = 0.01, max = 240))]
     pub(in crate::config) fps: Option<f64>,
+    /// How often its frames are analysed while there are more than can be: with 10, ten times as often as with 1.
+    /// Default 5. Range 1–10. Example: 8.
+    #[schemars(range(min = 1, max = 10))]
+    pub(in crate::config) priority: Option<u32>,
     /// Play a file at its own pace instead of as fast as it can be analysed. Default false. Example: true.
     pub(in crate::config) realtime: Option<bool>,
     /// Areas by name, of this source alone; one named as under the top-level `zones` replaces it. Default none.

@@ -8,11 +8,13 @@ use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::change::{Arrangement, LaneChange, Refusal, RuleSlot};
+use super::arrange::{Former, arrange, restore};
+use super::change::{Arrangement, LaneChange, Refusal};
 use super::control::{Control, Remembered, Snapshot};
+use super::given::Given;
 use super::inbox::{Step, Wanted};
 use super::route::Route;
-use super::rule::{Judgement, Rule, RuleSettings};
+use super::rule::{Judgement, Rule};
 use super::shadow::Shadow;
 use super::threads::{Panic, Task, Turn};
 use super::{Judged, Observer};
@@ -50,6 +52,8 @@ pub(in crate::engine) struct Lane {
     pub(in crate::engine) observer: Option<Arc<dyn Observer>>,
     /// The state of guests, which gets what they hand over at the end of the process.
     pub(in crate::engine) states: Arc<StateStore>,
+    /// What is given up for overload.
+    pub(in crate::engine) given: Arc<Given>,
     pub(in crate::engine) clock: Arc<dyn Clock>,
 }
 
@@ -60,13 +64,6 @@ pub(in crate::engine) struct Undo {
     policy: Option<AlertPlan>,
     rules: Option<[Former; 2]>,
     shadows: Vec<(Arc<str>, Option<Shadow>)>,
-}
-
-/// A list of rules before it was rearranged.
-struct Former {
-    order: Vec<(Arc<str>, RuleSettings)>,
-    /// Rules that are no longer in the list.
-    gone: Vec<Rule>,
 }
 
 /// Closes the lane and ends its source on drop, even if an embedder's strategy panics: other threads wait for its end.
@@ -265,7 +262,8 @@ impl Lane {
         self.gate.open(&frame);
         self.gate.begin(&frame);
         if frame.picture.is_some() {
-            for rule in &mut self.detectors {
+            let skips = self.given.skips_optional();
+            for rule in self.detectors.iter_mut().filter(|rule| !(skips && rule.skips_as_optional())) {
                 rule.judge(&mut frame, &self.tracks, &self.zones, &*self.clock);
             }
         }
@@ -281,6 +279,9 @@ impl Lane {
         let mut skipped = false;
         self.gate.saw_frame(&frame);
         for index in 0..self.rules.len() {
+            if self.given.skips_optional() && self.rules[index].skips_as_optional() {
+                continue;
+            }
             let judgement = self.rules[index].judge(&mut frame, &self.tracks, &self.zones, &*self.clock);
             self.gate.saw(self.rules[index].name(), &judgement.work);
             self.raise(index, &judgement, &frame);
@@ -375,41 +376,4 @@ impl Lane {
             });
         }
     }
-}
-
-/// Removes the rule of this name from a list.
-fn take(rules: &mut Vec<Rule>, name: &str) -> Option<Rule> {
-    rules.iter().position(|rule| **rule.name() == *name).map(|at| rules.remove(at))
-}
-
-/// Rearranges a list; returns the former arrangement.
-fn arrange(rules: &mut Vec<Rule>, places: Vec<RuleSlot>) -> Former {
-    let order = rules.iter().map(|rule| (Arc::clone(rule.name()), rule.settings.clone())).collect();
-    let mut gone = std::mem::take(rules);
-    for place in places {
-        match place {
-            RuleSlot::New(rule) => rules.push(*rule),
-            RuleSlot::Keep { name, settings } => {
-                rules.extend(take(&mut gone, &name).map(|mut rule| {
-                    rule.set(settings);
-                    rule
-                }));
-            }
-        }
-    }
-    Former { order, gone }
-}
-
-/// Restores a list's former arrangement.
-fn restore(rules: &mut Vec<Rule>, former: Former) {
-    let Former { order, mut gone } = former;
-    let mut current = std::mem::take(rules);
-    for (name, settings) in order {
-        // A rule that was replaced by another of the same name is in `gone`.
-        rules.extend(take(&mut gone, &name).or_else(|| take(&mut current, &name)).map(|mut rule| {
-            rule.set(settings);
-            rule
-        }));
-    }
-    current.into_iter().for_each(Rule::dispose);
 }

@@ -4,9 +4,11 @@
 //! each `rule`, policy), which runs on one of the `threads`. `change` changes lanes between two frames: every lane or none. This module does not know how a
 //! rule was made or who requested a change.
 
+mod arrange;
 mod change;
 mod control;
 mod credit;
+mod given;
 mod inbox;
 mod lane;
 mod observer;
@@ -21,6 +23,7 @@ mod threads;
 
 pub(in crate::engine) use change::{Arrangement, Changed, LaneChange, RuleSlot, Swap, busy, change_lanes};
 pub(in crate::engine) use control::{Control, SharedTimeout, Snapshot};
+pub(in crate::engine) use given::{Given, Step};
 pub(in crate::engine) use inbox::in_flight_max;
 pub(in crate::engine) use lane::Lane;
 pub use observer::{Judged, Observer};

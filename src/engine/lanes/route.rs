@@ -132,6 +132,7 @@ impl Route {
         *self.retry_every.lock() = is_retried.then_some(plan.retry.cap);
         self.blackout.store(Arc::new(plan.blackout.clone()));
         self.max_objects.store(plan.max_objects.unwrap_or(usize::MAX), Ordering::Relaxed);
+        self.credit.set_weight(plan.priority);
     }
 
     /// Most detections of a frame.

@@ -17,8 +17,7 @@ impl crate::types::Clock for Still {
 /// Names of the elements that outlive a feed that failed or was dropped midway.
 fn left_behind(input: &Input, pulls: usize) -> Vec<String> {
     gst::init().unwrap();
-    let attempts =
-        Attempts { clock: Arc::new(Still), udp: Arc::default(), encoded: Arc::default(), picture_max: None };
+    let attempts = Attempts { clock: Arc::new(Still), udp: Arc::default(), encoded: Arc::default(), picture_max: None };
     let mut feed = Feed::start(input, if input.is_live() { Pacing::Live } else { Pacing::Fast }, &attempts).unwrap();
     for _ in 0..pulls {
         assert!(feed.next(Duration::from_secs(10)).is_some());

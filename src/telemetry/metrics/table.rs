@@ -46,6 +46,12 @@ pub const TABLE: &[Definition] = &[
     row("dsengine_machine_cpu_percent", G, &[], "CPU of the machine in use over the last metrics interval."),
     row("dsengine_machine_memory_percent", G, &[], "Memory of the machine in use at the last metrics interval."),
     row("dsengine_problems", G, &[], "What keeps this engine from being healthy: the number of sentences in /health."),
+    row(
+        "dsengine_degraded_step",
+        G,
+        &[],
+        "What is given up for overload: 0 nothing, 1 frames by priority, 2 optional strategies, 3 new sources.",
+    ),
     row("dsengine_source_up", G, &["source"], "1 while frames of the source flow, else 0."),
     row(
         "dsengine_source_state",
@@ -149,7 +155,8 @@ pub const TABLE: &[Definition] = &[
         "dsengine_strategy_limited_total",
         C,
         &["strategy", "source", "what"],
-        "What went over a limit without failing the call: slow calls, alerts and log lines left out, messages cut.",
+        "What went over a limit without failing the call: slow calls, alerts and log lines left out, messages cut; \
+         overload: frames without an optional strategy.",
     ),
     row("dsengine_strategy_call_seconds", H, BY_SOURCE, "Duration of the strategy's calls."),
     row("dsengine_strategy_memory_bytes", G, BY_SOURCE, "Memory of the strategy's instance."),

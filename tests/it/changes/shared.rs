@@ -9,7 +9,7 @@ use dsengine::strategy::{Strategy, Verdict, View};
 
 use super::seen::Frames;
 use super::site::{Site, source};
-use crate::harness::{Dsengine, get, quantile, rss_kib, sample, soak, street, until, write};
+use crate::harness::{Dsengine, bar, get, quantile, rss_kib, sample, soak, street, until, write};
 
 /// Threads for lanes of sources without pictures: four that share them, one that checks these, and one for each lane
 /// that a busy machine made look slow (at most 32).
@@ -33,7 +33,8 @@ fn three_hundred_sources_of_detections_need_a_bounded_number_of_threads() {
                 monitoring: { prometheus: { port: 0 } }\n";
     write(dir.path(), "config.yaml", &format!("sources:\n{sources}{rest}"));
     let mut run = Dsengine::new(["run", "--config", "config.yaml"]).cwd(dir.path()).start();
-    let page = run.page();
+    let line = run.wait_line(bar(Duration::from_secs(30)), |line| line.starts_with("page: "));
+    let page = line.trim_start_matches("page: http://").trim_end_matches('/').to_owned();
     let judged = |metrics: &str, n: usize| {
         let series = format!("dsengine_frames_total{{source=\"c{n}\"}}");
         sample(metrics, &series).unwrap_or(0.0)

@@ -1,3 +1,5 @@
+//! Tasks on shared threads: their order, slow ones, waits, panics and the end.
+
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crossbeam_channel::Sender;
