@@ -40,8 +40,10 @@ fn entry(camera: &Camera, has_user: bool, ids: &mut BTreeSet<String>) -> Option<
 
 /// An id that no other has: from the name, or from the address.
 fn id(camera: &Camera, ids: &mut BTreeSet<String>) -> String {
-    let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
-    let of = |text: &str| text.chars().map(plain).collect::<String>().trim_matches('-').replace("--", "-");
+    let of = |text: &str| -> String {
+        let words = text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+        words.collect::<Vec<_>>().join("-").to_ascii_lowercase()
+    };
     let name: String = of(camera.name.as_deref().unwrap_or_default()).chars().take(32).collect();
     let base = if name.is_empty() { format!("camera-{}", of(&camera.address)) } else { name };
     let mut id = base.clone();
