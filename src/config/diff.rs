@@ -249,6 +249,12 @@ impl SourcePlan {
         } = self;
         (id, input, realtime, repeat) == (&other.id, &other.input, &other.realtime, &other.repeat)
     }
+
+    /// Whether both are the same in what a backend changes while a source runs.
+    pub fn same_pace_and_retries(&self, other: &Self) -> bool {
+        let live = |plan: &Self| (plan.fps, plan.every, plan.retry.clone(), plan.recovery.clone());
+        live(self) == live(other)
+    }
 }
 
 impl StrategyPlan {

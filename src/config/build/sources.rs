@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
-use super::{Site, blackout, hardly_reached, merged, not_built, overrides, retry_plan, zones_of};
+use super::{Site, blackout, hardly_reached, merged, not_built, overrides, recovery_plan, retry_plan, zones_of};
 use crate::config::kinds::sources as kinds;
-use crate::config::plan::{ENGINE_SOURCE, RecoveryPlan, SourcePlan};
+use crate::config::plan::{ENGINE_SOURCE, SourcePlan};
 use crate::config::schema::{Recovery, SourceEntry, SourceType};
 use crate::config::source_uri::{self, Parsed};
 use crate::types::{SourceId, Zone, count_are, one_line};
@@ -14,8 +14,7 @@ pub(super) fn build(
     entries: Vec<SourceEntry>,
     fps: Option<f64>,
     zones: &[Zone],
-    recovery: &Recovery,
-    recovery_plan: &RecoveryPlan,
+    (recovery, auto_recovery): (&Recovery, bool),
     limit: usize,
     site: &mut Site<'_>,
 ) -> Vec<SourcePlan> {
@@ -77,7 +76,7 @@ pub(super) fn build(
             confidence: entry.confidence_threshold.map(|score| score as f32),
             alerts,
             retry: retry_plan(recovery, entry.max_retries, entry.retry_delay, entry.timeout),
-            recovery: RecoveryPlan { retries_made: entry.retry_count.unwrap_or(0), ..recovery_plan.clone() },
+            recovery: recovery_plan(recovery, auto_recovery, entry.retry_count),
             realtime,
             repeat,
         });
