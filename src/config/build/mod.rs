@@ -121,8 +121,8 @@ pub(super) fn plan(config: Config, hash: String, site: &mut Site<'_>) -> Plan {
     let timezone = hours::zone(timezone.as_deref(), site);
     site.timezone = timezone.clone();
     let (zones, replaced) = (zones_of(&zones, "zones", site), site.idle.len());
-    let restarts = recovery_plan(&recovery, monitoring.auto_recovery);
-    let sources = bounded(sources::build(sources, fps, &zones, &recovery, &restarts, limit, site), &pipeline);
+    let restarts = (&recovery, monitoring.auto_recovery);
+    let sources = bounded(sources::build(sources, fps, &zones, restarts, limit, site), &pipeline);
     let all: Vec<&SourcePlan> = sources.iter().collect();
     let admin = admin::build(&monitoring, &all, site);
     let health = health::build(&monitoring, alerts.source_lost_seconds, site);
@@ -313,8 +313,8 @@ fn retry_plan(
     }
 }
 
-/// How every source is brought back besides; `auto_recovery` is the key of `monitoring`.
-fn recovery_plan(recovery: &Recovery, auto_recovery: bool) -> RecoveryPlan {
+/// How a source is brought back besides; `auto_recovery` is the key of `monitoring`.
+fn recovery_plan(recovery: &Recovery, auto_recovery: bool, retry_count: Option<u32>) -> RecoveryPlan {
     let timeout = Duration::from_secs_f64(recovery.circuit_breaker_timeout);
     RecoveryPlan {
         after_failing: if auto_recovery { AfterFailing::Retry } else { AfterFailing::StayDown },
@@ -322,7 +322,7 @@ fn recovery_plan(recovery: &Recovery, auto_recovery: bool) -> RecoveryPlan {
             .circuit_breaker_enabled
             .then_some(BreakerPlan { threshold: recovery.circuit_breaker_threshold, timeout }),
         damaged_max: recovery.pipeline_restart_threshold,
-        retries_made: 0,
+        retries_made: retry_count.unwrap_or(0),
     }
 }
 

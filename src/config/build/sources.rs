@@ -4,9 +4,9 @@ use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Site, blackout, hardly_reached, merged, not_built, overrides, retry_plan, zones_of};
+use super::{Site, blackout, hardly_reached, merged, not_built, overrides, recovery_plan, retry_plan, zones_of};
 use crate::config::kinds::sources as kinds;
-use crate::config::plan::{ENGINE_SOURCE, Input, PRIORITY_USUAL, RecoveryPlan, SourcePlan};
+use crate::config::plan::{ENGINE_SOURCE, Input, PRIORITY_USUAL, SourcePlan};
 use crate::config::schema::{Recovery, SourceEntry, SourceType};
 use crate::config::source_uri::{self, Parsed};
 use crate::types::{SourceId, Zone, count_are, one_line};
@@ -18,8 +18,7 @@ pub(super) fn build(
     entries: Vec<SourceEntry>,
     fps: Option<f64>,
     zones: &[Zone],
-    recovery: &Recovery,
-    recovery_plan: &RecoveryPlan,
+    (recovery, auto_recovery): (&Recovery, bool),
     limit: usize,
     site: &mut Site<'_>,
 ) -> Vec<SourcePlan> {
@@ -82,7 +81,7 @@ pub(super) fn build(
             confidence: entry.confidence_threshold.map(|score| score as f32),
             max_objects: entry.max_objects.map(|most| most as usize),
             alerts,
-            recovery: RecoveryPlan { retries_made: entry.retry_count.unwrap_or(0), ..recovery_plan.clone() },
+            recovery: recovery_plan(recovery, auto_recovery, entry.retry_count),
             realtime,
             repeat,
             ..plain
