@@ -15,12 +15,12 @@ use gstreamer_video as gst_video;
 
 use super::camera::{Attempts, Session, Verdict};
 use super::close::close;
-use super::decode::{clip_decodebin, tune_decoders};
+use super::decode::tune_decoders;
 use super::encoded::Encoded;
 use super::failure::{ENCRYPTED, of_clip};
 use super::observed::Observed;
 use super::turn::Turn;
-use super::{codecs, doctor, extent, mp4, scale};
+use super::{codecs, doctor, extent, local, scale};
 use crate::backend::supervise::Pacing;
 use crate::backend::{Cause, Failure, Stream};
 use crate::config::{Input, PictureMax};
@@ -72,9 +72,9 @@ impl Feed {
         };
         let mut feed =
             Self::build(pacing, &attempts.encoded, attempts.picture_max, |place| match (input, &mut session) {
-                (Input::File(path), _) => file(place, path),
+                (Input::File(path), _) => local::file(place, path),
                 (Input::Test { pattern, frames, width, height, fps }, _) => {
-                    test(place, pattern, *frames, (*width, *height), *fps)
+                    local::test(place, pattern, *frames, (*width, *height), *fps)
                 }
                 (_, Some(session)) => session.build(place.pipeline, place.convert, place.observed),
                 _ => Err("not a source that GStreamer plays".into()),
@@ -377,42 +377,6 @@ fn watch_pad(pad: &gst::Pad, observed: &Arc<Observed>) {
         }
         gst::PadProbeReturn::Ok
     });
-}
-
-fn file(place: &Place<'_>, path: &Path) -> Result<(), String> {
-    let Place { pipeline, convert, observed } = place;
-    let location = path.to_str().ok_or("its path is not UTF-8")?;
-    let source = make("filesrc")?;
-    source.set_property("location", location);
-    mp4::keep_short_video(&source, path);
-    let decode = clip_decodebin(convert, observed)?;
-    add(pipeline, &[&source, &decode])?;
-    source.link(&decode).map_err(|_| "filesrc and decodebin do not link".into())
-}
-
-fn test(
-    place: &Place<'_>,
-    pattern: &str,
-    frames: Option<u64>,
-    (width, height): (u32, u32),
-    fps: f64,
-) -> Result<(), String> {
-    let Place { pipeline, convert, .. } = place;
-    let source = make("videotestsrc")?;
-    source.set_property_from_str("pattern", pattern);
-    source.set_property("is-live", frames.is_none());
-    if let Some(frames) = frames {
-        source.set_property("num-buffers", i32::try_from(frames).map_err(|_| "more frames than videotestsrc makes")?);
-    }
-    let size = |v: u32| i32::try_from(v).map_err(|_| "the picture is too large");
-    let caps = gst_video::VideoCapsBuilder::new()
-        .format(gst_video::VideoFormat::I420)
-        .width(size(width)?)
-        .height(size(height)?)
-        .framerate(gst::Fraction::approximate_f64(fps).ok_or("its frame rate is not a number")?)
-        .build();
-    add(pipeline, &[&source])?;
-    source.link_filtered(*convert, &caps).map_err(|_| "videotestsrc does not make such a picture".into())
 }
 
 #[cfg(test)]

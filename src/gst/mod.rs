@@ -19,6 +19,7 @@ mod extent;
 mod failure;
 mod feed;
 mod knock;
+mod local;
 mod log;
 mod mp4;
 mod observed;

@@ -60,7 +60,7 @@ impl Mode {
             Self::Busy => Cause::Busy,
             Self::Login => Cause::Unauthorized { given: true },
             Self::NotFound => Cause::NotFound,
-            Self::NoDecoder => Cause::NoDecoder("H.266 decoder".into()),
+            Self::NoDecoder => Cause::NoDecoder("H.266 decoder".into(), None),
             Self::NotRtsp => Cause::NotRtsp,
         })
     }

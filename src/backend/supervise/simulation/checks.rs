@@ -252,7 +252,7 @@ impl Checks {
                 self.has_answered &= *state != BreakerState::Closed;
             }
             SourceEvent::Ended | SourceEvent::Broken(_) => self.must(false, "a live source does not end"),
-            SourceEvent::Dropped { .. } => {}
+            SourceEvent::Opened(_) | SourceEvent::Dropped { .. } => {}
         }
     }
 
