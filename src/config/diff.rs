@@ -243,6 +243,7 @@ impl SourcePlan {
             zones: _,
             blackout: _,
             confidence: _,
+            max_objects: _,
             alerts: _,
             retry: _,
         } = self;

@@ -46,7 +46,9 @@ pub(super) fn kind_of(uri: &str) -> Result<SourceType, Refusal> {
         let near = nearest(&lower, sources::built_schemes()).or_else(|| nearest(&lower, sources::planned_schemes()));
         let label = match near {
             Some(near) => format!("did you mean `{near}://`?"),
-            None => "known are a path, file://, rtsp://, test, scene:NAME, trace:PATH".to_owned(),
+            None => {
+                "known are a path, file://, rtsp://, http://, test, scene:NAME, trace:PATH, gst:ELEMENTS".to_owned()
+            }
         };
         (format!("no source is read from `{scheme}://`"), label)
     })
@@ -64,7 +66,9 @@ pub(super) fn stem(input: &Parsed) -> Option<String> {
         Parsed::Input { input, .. } => match input {
             Input::File(path) | Input::Trace(path) => stem(path),
             Input::Scene { name, .. } => stem(std::path::Path::new(name)),
-            Input::Test { .. } | Input::Rtsp(_) => None,
+            Input::Web(web) => web.stem(),
+            Input::Images(images) => images.folder.file_name().map(|name| name.to_string_lossy().into_owned()),
+            Input::Test { .. } | Input::Rtsp(_) | Input::Webcam(_) | Input::Chain { .. } => None,
         },
         Parsed::NotBuilt(_) => None,
     }
@@ -75,7 +79,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::super::kinds::sources::{Parameters, plan};
-    use super::super::plan::Camera;
+    use super::super::plan::{Camera, Images, Numbered, Web, Webcam};
     use super::*;
 
     fn read(uri: &str) -> Result<Parsed, Refusal> {
@@ -103,8 +107,23 @@ mod tests {
         assert_eq!(read("trace:a.jsonl"), Ok(Parsed::once(Input::Trace("a.jsonl".into()))));
         let camera = "rtsps://u:p@cam:322/s";
         assert_eq!(read(camera), Ok(Parsed::once(Input::Rtsp(Box::new(Camera::read(camera).unwrap())))));
-        assert_eq!(read("0"), Ok(Parsed::NotBuilt(SourceType::Webcam)));
-        assert_eq!(read("https://x/y.m3u8"), Ok(Parsed::NotBuilt(SourceType::Http)));
+        let webcam = |device: &str| {
+            let webcam = Webcam { device: device.into(), width: None, height: None, fps: None };
+            Ok(Parsed::once(Input::Webcam(webcam)))
+        };
+        assert_eq!(read("0"), webcam("/dev/video0"));
+        assert_eq!(read("/dev/video7"), webcam("/dev/video7"));
+        let images = |folder: &str, pattern: Option<&str>| {
+            let numbered = pattern.and_then(Numbered::read);
+            Ok(Parsed::once(Input::Images(Images { folder: folder.into(), numbered, fps: 30.0 })))
+        };
+        assert_eq!(read("frames/"), images("frames/", None));
+        assert_eq!(read("frames/%05d.jpg"), images("frames", Some("%05d.jpg")));
+        let chain = Input::Chain { chain: "videotestsrc ! videoconvert".into(), live: true };
+        assert_eq!(read("gst: videotestsrc ! videoconvert"), Ok(Parsed::once(chain)));
+        assert!(read("gst:filesrc location=/etc/passwd").unwrap_err().0.contains("`filesrc`"));
+        let web = "https://u:p@x/y.m3u8";
+        assert_eq!(read(web), Ok(Parsed::once(Input::Web(Box::new(Web::read(web).unwrap())))));
     }
 
     #[test]

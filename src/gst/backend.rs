@@ -1,11 +1,13 @@
 //! The GStreamer backend: checks, starts, changes and removes sources.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use gstreamer as gst;
 use gstreamer::prelude::*;
 
+use super::chain;
 use super::playback::Playback;
 use crate::backend::{Backend, Sink, Sources, supervise};
 use crate::config::{Input, SourcePlan};
@@ -63,20 +65,14 @@ impl Backend for GstBackend {
 fn check(plan: &SourcePlan) -> Result<(), Error> {
     let wrong = |what: &str| Error::new(Code::Source, format!("source {}: {what}", plan.id));
     match &plan.input {
-        Input::File(_) => Ok(()),
+        Input::File(_) | Input::Images(_) => Ok(()),
+        Input::Chain { chain, .. } => chain::source(chain).map(drop).map_err(|what| wrong(&what)),
+        Input::Webcam(_) => installed(plan, "v4l2src"),
         Input::Rtsp(camera) => {
-            if camera.ca_file.is_some() {
-                let usable = outbound::tls(camera.ca_file.as_deref()).map(drop);
-                usable.map_err(|what| {
-                    wrong(&format!("parameters.ca_file: {what}"))
-                        .hint("write parameters.ca_file: certs/ca.pem, a file with `BEGIN CERTIFICATE` in it, or DER")
-                })?;
-            }
-            gst::ElementFactory::find("rtspsrc").map(drop).ok_or_else(|| {
-                Error::new(Code::Pipeline, format!("source {}: GStreamer's rtspsrc is not installed", plan.id))
-                    .hint("apt-get install gstreamer1.0-plugins-good")
-            })
+            check_authorities(plan, camera.ca_file.as_deref())?;
+            installed(plan, "rtspsrc")
         }
+        Input::Web(web) => check_authorities(plan, web.ca_file.as_deref()),
         Input::Test { pattern, width, height, fps, .. } => {
             if *width == 0 || *height == 0 || !(fps.is_finite() && *fps > 0.0) {
                 return Err(wrong("a test picture needs a size and a frame rate above zero"));
@@ -89,8 +85,25 @@ fn check(plan: &SourcePlan) -> Result<(), Error> {
             }
             Ok(())
         }
-        Input::Scene { .. } | Input::Trace(_) => Err(wrong("GStreamer plays files, rtsp:// and test pictures only")),
+        Input::Scene { .. } | Input::Trace(_) => Err(wrong("GStreamer plays no such source")),
     }
+}
+
+/// Checks that an element of the plugins "good" is installed.
+fn installed(plan: &SourcePlan, element: &str) -> Result<(), Error> {
+    gst::ElementFactory::find(element).map(drop).ok_or_else(|| {
+        Error::new(Code::Pipeline, format!("source {}: GStreamer's {element} is not installed", plan.id))
+            .hint("apt-get install gstreamer1.0-plugins-good")
+    })
+}
+
+/// Checks that the certificates of `ca_file` can be used.
+fn check_authorities(plan: &SourcePlan, ca_file: Option<&Path>) -> Result<(), Error> {
+    let Some(file) = ca_file else { return Ok(()) };
+    outbound::tls(Some(file)).map(drop).map_err(|what| {
+        Error::new(Code::Source, format!("source {}: parameters.ca_file: {what}", plan.id))
+            .hint("write parameters.ca_file: certs/ca.pem, a file with `BEGIN CERTIFICATE` in it, or DER")
+    })
 }
 
 /// The nicks of videotestsrc's patterns; empty when it is not installed.

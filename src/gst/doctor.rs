@@ -2,6 +2,7 @@
 
 use gstreamer as gst;
 
+use super::codecs::CODECS;
 use crate::types::Finding;
 
 /// A capability, its elements (one of each inner list is enough), and the Debian package.
@@ -11,10 +12,6 @@ const NEEDS: &[(&str, &[&[&str]], &str)] = &[
     ("mp4 and mkv files", &[&["qtdemux"], &["matroskademux"]], "gstreamer1.0-plugins-good"),
     ("network cameras (rtsp://)", &[&["rtspsrc"], &["rtph264depay"], &["rtph265depay"]], "gstreamer1.0-plugins-good"),
     ("stream parsers", &[&["h264parse"], &["h265parse"]], "gstreamer1.0-plugins-bad"),
-    ("H.264 decoder", &[&["avdec_h264", "openh264dec", "nvh264dec", "vah264dec"]], "gstreamer1.0-libav"),
-    ("H.265 decoder", &[&["avdec_h265", "libde265dec", "nvh265dec", "vah265dec"]], "gstreamer1.0-libav"),
-    ("VP8 and VP9 decoders", &[&["vp8dec", "avdec_vp8"], &["vp9dec", "avdec_vp9"]], "gstreamer1.0-plugins-good"),
-    ("AV1 decoder", &[&["av1dec", "dav1ddec"]], "gstreamer1.0-plugins-bad"),
     ("writing mp4", &[&["x264enc", "openh264enc"], &["mp4mux"]], "gstreamer1.0-plugins-ugly gstreamer1.0-plugins-good"),
 ];
 
@@ -51,6 +48,17 @@ pub fn doctor() -> Vec<Finding> {
                 hint: (!ok).then(|| format!("apt-get install {package}")),
             }
         }))
+        .chain(CODECS.iter().map(|codec| {
+            let decoder = codec.decoder();
+            let hint = decoder.is_none().then(|| format!("apt-get install {}", codec.package));
+            Finding {
+                name: format!("{} decoder", codec.name),
+                ok: decoder.is_some(),
+                optional: false,
+                detail: decoder.unwrap_or_else(|| "missing".into()),
+                hint,
+            }
+        }))
         .collect()
 }
 
@@ -61,7 +69,7 @@ mod tests {
     #[test]
     fn what_is_missing_comes_with_its_package() {
         let findings = doctor();
-        assert_eq!(findings.len(), NEEDS.len() + 1);
+        assert_eq!(findings.len(), NEEDS.len() + CODECS.len() + 1);
         for finding in findings {
             assert_eq!(finding.ok, finding.hint.is_none(), "{finding:?}");
             assert!(!finding.detail.is_empty(), "{finding:?}");

@@ -15,18 +15,18 @@ use gstreamer_video as gst_video;
 
 use super::camera::{Attempts, Session, Verdict};
 use super::close::close;
-use super::decode::{clip_decodebin, tune_decoders};
+use super::decode::{camera_decodebin, clip_decodebin, tune_decoders};
 use super::failure::{ENCRYPTED, of_clip};
 use super::observed::Observed;
+use super::sink::appsink;
 use super::turn::Turn;
-use super::{extent, mp4};
+use super::web::Download;
+use super::{chain, codecs, extent, images, mp4, webcam};
 use crate::backend::supervise::Pacing;
 use crate::backend::{Cause, Failure};
-use crate::config::Input;
+use crate::config::{Input, Webcam};
 use crate::telemetry::redact;
 
-/// Decoded frames queued for a source that must not lose any.
-const LOSSLESS_FRAMES_MAX: u32 = 3;
 /// The reason where a source holds only audio, text or data.
 const NO_VIDEO: &str = "there is no video stream in it";
 /// The reason where a demuxer finds no stream and posts no error.
@@ -50,6 +50,10 @@ pub(super) struct Feed {
     error: Option<gst::Message>,
     /// The RTSP session, for a camera.
     session: Option<Session>,
+    /// What is read, for a web address.
+    download: Option<Download>,
+    /// The device, for a camera of this machine.
+    webcam: Option<Webcam>,
     /// The file, where it plays one.
     clip: Option<PathBuf>,
 }
@@ -69,12 +73,26 @@ impl Feed {
         add(&pipeline, &[&convert, appsink.upcast_ref()])?;
         convert.link(&appsink).map_err(|_| "videoconvert and appsink do not link")?;
         tune_decoders(&pipeline, &observed);
+        let mut download = None;
         match (input, &mut session) {
             (Input::File(path), _) => file(&pipeline, path, &convert, &observed)?,
             (Input::Test { pattern, frames, width, height, fps }, _) => {
                 test(&pipeline, pattern, *frames, (*width, *height), *fps, &convert)?;
             }
             (_, Some(session)) => session.build(&pipeline, &convert, &observed)?,
+            (Input::Images(images), _) => {
+                link(&pipeline, &[images::source(images, &observed)?], clip_decodebin(&convert, &observed)?)?;
+            }
+            (Input::Webcam(webcam), _) => {
+                let (source, filter) = webcam::source(webcam)?;
+                link(&pipeline, &[source, filter], camera_decodebin(&convert, &observed)?)?;
+            }
+            (Input::Chain { chain, .. }, _) => {
+                link(&pipeline, &[chain::source(chain)?], clip_decodebin(&convert, &observed)?)?;
+            }
+            (Input::Web(web), _) => {
+                download = Some(Download::start(web, &pipeline, &convert, &appsink, &observed, attempts)?);
+            }
             _ => return Err("not a source that GStreamer plays".into()),
         }
         let (missing, error) = (None, None);
@@ -90,9 +108,12 @@ impl Feed {
             missing,
             error,
             session,
+            download,
+            webcam: if let Input::Webcam(webcam) = input { Some(webcam.clone()) } else { None },
             clip: input.file().map(Path::to_owned),
         };
-        if feed.pipeline.set_state(gst::State::Playing).is_err() {
+        // A camera of this machine says why by its device.
+        if feed.pipeline.set_state(gst::State::Playing).is_err() && feed.webcam.is_none() {
             return Err(feed.failure().map_or_else(|| "the pipeline does not start".into(), |failure| failure.reason));
         }
         Ok(feed)
@@ -137,7 +158,16 @@ impl Feed {
 
     /// Pictures that a decoder dropped silently since the last call.
     pub(super) fn damaged(&mut self) -> u64 {
-        let all = self.observed.undecoded.load(Ordering::Acquire);
+        let mut all = self.observed.undecoded.load(Ordering::Acquire);
+        if self.appsink.is_eos() {
+            // Of whole pictures it is known at the end how many there should have been.
+            let missing = self
+                .observed
+                .offered
+                .load(Ordering::Acquire)
+                .saturating_sub(self.observed.decoded.load(Ordering::Acquire));
+            all = all.max(missing);
+        }
         all.saturating_sub(std::mem::replace(&mut self.undecoded, all))
     }
 
@@ -193,7 +223,7 @@ impl Feed {
                 }
                 gst::MessageView::Element(element) => {
                     if let Some(s) = element.structure().filter(|s| s.name() == "missing-plugin") {
-                        self.missing = s.get::<String>("name").ok();
+                        self.missing = s.get::<String>("name").ok().map(|name| with_package(name, s));
                     }
                 }
                 _ => {}
@@ -202,6 +232,9 @@ impl Feed {
         if let Some(failure) = self.refusal() {
             self.error = None;
             return Some(failure);
+        }
+        if let Some(failure) = self.download.as_ref().and_then(Download::failure) {
+            return Some(Failure { reason: redact(&failure.reason).into_owned(), ..failure });
         }
         let no_video = self.observed.no_video.swap(false, Ordering::AcqRel);
         match self.error.take() {
@@ -227,7 +260,15 @@ impl Feed {
         {
             return Some(self.no_video());
         }
-        let Some(session) = &mut self.session else { return Some(redact(&of_clip(error)).into_owned().into()) };
+        let Some(session) = &mut self.session else {
+            if let Some(webcam) = &self.webcam {
+                return Some(webcam::failed(webcam, super::failure::words(error)));
+            }
+            let why = redact(&of_clip(error)).into_owned();
+            return Some(
+                self.download.as_ref().map_or(why.clone().into(), |download| download.failed(&Cause::Damaged(why))),
+            );
+        };
         match session.judge(error, &self.observed) {
             Verdict::Failed(failure) => Some(Failure { reason: redact(&failure.reason).into_owned(), ..failure }),
             Verdict::Unknown => {
@@ -251,25 +292,39 @@ impl Feed {
     fn no_video(&self) -> Failure {
         let cause = match (self.observed.refused.get(), &self.missing) {
             (Some(why), _) => return why.clone().into(),
-            (None, Some(name)) if self.session.is_some() => Cause::NoDecoder(name.clone()),
+            (None, Some(name)) if self.session.is_some() || self.download.is_some() => Cause::NoDecoder(name.clone()),
             (None, Some(name)) => return missing(name).into(),
             (None, None) => Cause::NoVideo,
         };
-        match &self.session {
-            Some(session) => session.failed(&cause),
-            None => NO_VIDEO.into(),
+        match (&self.session, &self.download) {
+            (Some(session), _) => session.failed(&cause),
+            (None, Some(download)) => download.failed(&cause),
+            (None, None) => NO_VIDEO.into(),
         }
     }
 
     /// Why no first frame has arrived yet, where known.
     pub(super) fn waits_for(&self) -> Option<String> {
-        self.session.as_ref().map(|session| session.waits_for(&self.observed))
+        let session = self.session.as_ref().map(|session| session.waits_for(&self.observed));
+        session.or_else(|| self.download.as_ref().map(Download::waits_for))
     }
 }
 
 impl Drop for Feed {
     fn drop(&mut self) {
+        if let Some(download) = &mut self.download {
+            download.stop();
+        }
         close(&self.pipeline);
+    }
+}
+
+/// The name of what is missing, with the package that has it where that is known.
+fn with_package(name: String, asked: &gst::StructureRef) -> String {
+    let caps = asked.get::<gst::Caps>("detail").ok();
+    match caps.and_then(|caps| codecs::of_caps(&caps)) {
+        Some(codec) => format!("{name} (apt-get install {})", codec.package),
+        None => name,
     }
 }
 
@@ -285,52 +340,11 @@ pub(super) fn add(pipeline: &gst::Pipeline, elements: &[&gst::Element]) -> Resul
     pipeline.add_many(elements).map_err(|e| e.message.to_string())
 }
 
-fn appsink(pacing: Pacing, observed: &Arc<Observed>) -> gst_app::AppSink {
-    let caps = gst_video::VideoCapsBuilder::new()
-        .format_list([gst_video::VideoFormat::I420, gst_video::VideoFormat::Nv12])
-        .build();
-    let appsink = gst_app::AppSink::builder()
-        .caps(&caps)
-        .sync(pacing == Pacing::Realtime)
-        .max_buffers(if pacing == Pacing::Live { 1 } else { LOSSLESS_FRAMES_MAX })
-        .drop(pacing == Pacing::Live)
-        .enable_last_sample(false)
-        .build();
-    if let Some(pad) = appsink.static_pad("sink") {
-        watch_pad(&pad, observed);
-    }
-    appsink
-}
-
-/// Counts frames, reads the orientation tag, and accepts padded rows in the allocation query (else decoders copy).
-fn watch_pad(pad: &gst::Pad, observed: &Arc<Observed>) {
-    let counted = Arc::clone(observed);
-    pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
-        counted.decoded.fetch_add(1, Ordering::AcqRel);
-        gst::PadProbeReturn::Ok
-    });
-    let turned = Arc::clone(observed);
-    pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
-        if let Some(gst::PadProbeData::Event(event)) = &info.data
-            && let gst::EventView::Tag(tag) = event.view()
-            && let Some(orientation) = tag.tag().get::<gst::tags::ImageOrientation>()
-        {
-            match Turn::from_tag(orientation.get()) {
-                Some(turn) => turned.turn.store(turn.to_bits(), Ordering::Release),
-                None => tracing::warn!(tag = orientation.get(), "unknown orientation; the picture stays as it is"),
-            }
-        }
-        gst::PadProbeReturn::Ok
-    });
-    pad.add_probe(gst::PadProbeType::QUERY_DOWNSTREAM, |_, info| {
-        if let Some(gst::PadProbeData::Query(query)) = &mut info.data
-            && let gst::QueryViewMut::Allocation(allocation) = query.view_mut()
-        {
-            allocation.add_allocation_meta::<gst_video::VideoMeta>(None);
-            return gst::PadProbeReturn::Handled;
-        }
-        gst::PadProbeReturn::Ok
-    });
+/// Adds elements and the decodebin that ends their chain.
+fn link(pipeline: &gst::Pipeline, elements: &[gst::Element], decode: gst::Element) -> Result<(), String> {
+    let chain: Vec<&gst::Element> = elements.iter().chain([&decode]).collect();
+    add(pipeline, &chain)?;
+    gst::Element::link_many(chain).map_err(|_| "its elements do not link".into())
 }
 
 fn file(pipeline: &gst::Pipeline, path: &Path, convert: &gst::Element, observed: &Arc<Observed>) -> Result<(), String> {

@@ -7,7 +7,9 @@
 
 mod backend;
 mod camera;
+mod chain;
 mod close;
+mod codecs;
 mod colour;
 mod decode;
 mod doctor;
@@ -15,6 +17,7 @@ mod encode;
 mod extent;
 mod failure;
 mod feed;
+mod images;
 mod log;
 mod mp4;
 mod observed;
@@ -22,9 +25,12 @@ mod picture;
 mod playback;
 mod probe;
 mod redirect;
+mod sink;
 mod tls;
 mod turn;
 mod undecoded;
+mod web;
+mod webcam;
 
 pub use backend::GstBackend;
 pub use doctor::doctor;

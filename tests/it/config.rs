@@ -883,11 +883,11 @@ fn what_has_no_model_is_watched_for_motion() {
 
 #[test]
 fn sources_that_are_not_built_yet_are_named_and_refused_by_run() {
-    let text = "sources:\n  - {id: a, uri: 0}\n  - {id: b, uri: \"https://x.example/y.m3u8\"}\n  - {id: c, uri: test}\n\
+    let text = "sources:\n  - {id: a, uri: \"whep://x.example/y\"}\n  - {id: c, uri: test}\n\
                 detection: {strategies: [{name: m, model_path: m.onnx, sources: [a]}]}\n";
     let loaded = Bench::new(text).good();
     let refused: Vec<_> = loaded.warnings.iter().filter(|w| w.refuses_run()).map(|w| w.message.clone()).collect();
-    assert_eq!(refused, ["source `a`: webcam sources are not built yet", "source `b`: http sources are not built yet"]);
+    assert_eq!(refused, ["source `a`: webrtc sources are not built yet"]);
     assert_eq!(loaded.plan.sources.len(), 1);
 }
 
@@ -1028,8 +1028,8 @@ fn every_proof_named_in_the_table_is_a_test() {
 
 #[test]
 fn a_key_whose_capability_is_not_built_is_named_when_it_is_set() {
-    let text = "pipeline: {width: 1280, gpu_id: 1}\nsources:\n  - {id: a, uri: 'rtsp://c/1', parameters: {latency: 9}}\n  \
-                - {id: b, uri: 'rtsp://c/2', parameters: {latency: 9}}\n";
+    let text = "pipeline: {width: 1280, gpu_id: 1}\nsources:\n  - {id: a, uri: 'rtsp://c/1', retry_count: 9}\n  \
+                - {id: b, uri: 'rtsp://c/2', retry_count: 9}\n";
     let loaded = Bench::new(text).good();
     let told: Vec<_> = loaded.warnings.iter().filter(|w| w.name == "not-built").collect();
     assert_eq!(told.len(), 3, "one per key: {told:?}");

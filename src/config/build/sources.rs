@@ -62,7 +62,7 @@ pub(super) fn build(
             Parsed::NotBuilt(kind) => {
                 site.idle.push(id.clone());
                 let message = format!("source `{id}`: {} sources are not built yet", kind.as_str());
-                site.warn(&path, not_built("source-not-built", message, "file, rtsp, test, scene and trace are"));
+                site.warn(&path, not_built("source-not-built", message, "the other kinds are"));
                 continue;
             }
         };
@@ -74,6 +74,7 @@ pub(super) fn build(
             zones: merged(zones, own),
             blackout,
             confidence: entry.confidence_threshold.map(|score| score as f32),
+            max_objects: entry.max_objects.map(|most| most as usize),
             alerts,
             retry: retry_plan(recovery, entry.max_retries, entry.retry_delay, entry.timeout),
             realtime,
@@ -141,7 +142,8 @@ fn agreed(
         || (bare && matches!(declared, SourceType::Scene | SourceType::Trace))
         || (declared == SourceType::Network)
         || (declared == SourceType::Webrtc && implied == SourceType::Http)
-        || (declared == SourceType::Webcam && bare);
+        || (declared == SourceType::Gstreamer && implied == SourceType::Test)
+        || (matches!(declared, SourceType::Webcam | SourceType::Gstreamer) && bare);
     if fits {
         return Some(declared);
     }

@@ -12,7 +12,7 @@ pub(super) const ROWS: &[Row] = &[
     planned("sources[].name", "a name for people, shown beside the id"),
     proved(
         "sources[].type",
-        "file, rtsp, test, scene, trace; webcam, webrtc, network and http are not built yet",
+        "file, rtsp, http, network, webcam, test, scene, trace, gstreamer; webrtc is not built yet",
         "the_summary_has_the_sources_that_are_listed_and_switched_on",
     ),
     proved("sources[].uri", "what is read", "the_summary_has_the_sources_that_are_listed_and_switched_on"),
@@ -91,7 +91,11 @@ pub(super) const ROWS: &[Row] = &[
         "the policy of single rules on this source",
         "a_rule_and_a_source_have_a_policy_of_their_own",
     ),
-    planned("sources[].max_objects", "most detections per frame of this source"),
+    proved(
+        "sources[].max_objects",
+        "most detections of models per frame of this source",
+        "a_sources_own_limit_on_detections_holds_for_it_alone",
+    ),
     portable(
         "sources[].max_retries",
         "retries before it counts as failed",
@@ -123,15 +127,33 @@ pub(super) const ROWS: &[Row] = &[
     ),
     proved(
         "sources[].parameters.framerate",
-        "frames per second of a test source",
+        "frames per second of a test source, of pictures, of a webcam",
         "a_test_source_shows_what_its_parameters_say",
     ),
     proved("sources[].parameters.width", "width of a test picture", "a_test_source_shows_what_its_parameters_say"),
     proved("sources[].parameters.height", "height of a test picture", "a_test_source_shows_what_its_parameters_say"),
     proved("sources[].parameters.seed", "what a scene shows", "a_scene_shows_what_its_parameters_say"),
     proved("sources[].parameters.pixels", "whether a scene has pictures", "a_scene_shows_what_its_parameters_say"),
-    proved("sources[].parameters.live", "whether a scene drops what is late", "a_scene_shows_what_its_parameters_say"),
-    planned("sources[].parameters.latency", "jitter buffer of a stream"),
+    proved(
+        "sources[].parameters.live",
+        "whether a scene drops what is late, and a web address has no end",
+        "a_scene_shows_what_its_parameters_say",
+    ),
+    portable(
+        "sources[].parameters.latency",
+        "how long a late packet of a camera is waited for",
+        "a_cameras_jitter_buffer_and_receive_buffer_are_the_ones_that_are_set",
+    ),
+    portable(
+        "sources[].parameters.form",
+        "what stands at a web address",
+        "pictures_one_after_the_other_are_played_by_content_type_or_by_parameter",
+    ),
+    portable(
+        "sources[].parameters.hosts",
+        "more hosts that a playlist or a redirect may name",
+        "a_playlist_names_its_own_host_and_those_that_are_listed_and_nothing_else",
+    ),
     portable(
         "sources[].parameters.protocol",
         "how a camera's packets come",
@@ -147,7 +169,11 @@ pub(super) const ROWS: &[Row] = &[
         "the one certificate that a camera may show",
         "a_cameras_certificate_is_accepted_by_its_authority_or_its_fingerprint",
     ),
-    planned("sources[].parameters.buffer_size", "receive buffer of a stream"),
+    portable(
+        "sources[].parameters.buffer_size",
+        "receive buffer of a stream",
+        "a_cameras_jitter_buffer_and_receive_buffer_are_the_ones_that_are_set",
+    ),
     // zones
     proved(
         "zones",

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::camera::Camera;
+use super::images::Images;
 use super::policy::SourceAlerts;
+use super::web::Web;
+use super::webcam::Webcam;
 use crate::types::{Blackout, SourceId, Zone};
 
 /// One source.
@@ -25,6 +28,8 @@ pub struct SourcePlan {
     pub blackout: Blackout,
     /// Overrides `detection.confidence_threshold` for this source.
     pub confidence: Option<f32>,
+    /// Most detections of its models per frame; `None` leaves it to the models' own limit.
+    pub max_objects: Option<usize>,
     /// Its alert policy, where that differs from the general one.
     pub alerts: SourceAlerts,
     /// Its restart policy.
@@ -46,6 +51,7 @@ impl SourcePlan {
             zones: Arc::new([]),
             blackout: Blackout::default(),
             confidence: None,
+            max_objects: None,
             alerts: SourceAlerts::default(),
             retry,
             realtime: false,
@@ -59,8 +65,21 @@ impl SourcePlan {
 pub enum Input {
     /// A media file. Finite: no frame is lost, and the end is not a failure.
     File(PathBuf),
+    /// Pictures in files. Finite.
+    Images(Images),
+    /// A camera of this machine. Live.
+    Webcam(Webcam),
+    /// A chain of GStreamer elements. Live unless it says that it ends.
+    Chain {
+        /// The chain, as for `gst-launch-1.0`, without a sink.
+        chain: String,
+        /// Whether it has no end and comes at its own pace.
+        live: bool,
+    },
     /// A network camera. Live.
     Rtsp(Box<Camera>),
+    /// A stream or clip at a web address. Live unless it says that it ends.
+    Web(Box<Web>),
     /// GStreamer's test picture. Live unless `frames` bounds it.
     Test {
         /// `videotestsrc pattern`, by nick (`smpte`, `ball`, `black` …).
@@ -94,7 +113,14 @@ impl Input {
     pub fn address(&self, redact: impl Fn(&str) -> String) -> String {
         match self {
             Self::File(path) => path.display().to_string(),
+            Self::Images(Images { folder, numbered: None, .. }) => format!("{}/", folder.display()),
+            Self::Images(Images { folder, numbered: Some(names), .. }) => {
+                folder.join(names.to_string()).display().to_string()
+            }
+            Self::Webcam(webcam) => webcam.device.display().to_string(),
+            Self::Chain { chain, .. } => redact(&format!("gst: {chain}")),
             Self::Rtsp(camera) => redact(camera.uri()),
+            Self::Web(web) => redact(web.uri()),
             Self::Test { pattern, .. } => format!("test:pattern={pattern}"),
             Self::Scene { name, .. } => format!("scene:{name}"),
             Self::Trace(path) => format!("trace:{}", path.display()),
@@ -106,14 +132,16 @@ impl Input {
         match self {
             Self::File(path) | Self::Trace(path) => Some(path),
             Self::Scene { name, .. } if name.ends_with(".yaml") || name.ends_with(".yml") => Some(Path::new(name)),
-            Self::Scene { .. } | Self::Rtsp(_) | Self::Test { .. } => None,
+            Self::Images(_) | Self::Webcam(_) | Self::Chain { .. } => None,
+            Self::Scene { .. } | Self::Rtsp(_) | Self::Web(_) | Self::Test { .. } => None,
         }
     }
 
     /// Whether it delivers pictures.
     pub fn has_pixels(&self) -> bool {
         match self {
-            Self::File(_) | Self::Rtsp(_) | Self::Test { .. } => true,
+            Self::File(_) | Self::Images(_) | Self::Webcam(_) | Self::Chain { .. } => true,
+            Self::Rtsp(_) | Self::Web(_) | Self::Test { .. } => true,
             Self::Scene { pixels, .. } => *pixels,
             Self::Trace(_) => false,
         }
@@ -122,8 +150,10 @@ impl Input {
     /// Whether frames are dropped when the engine is behind (newest wins) and an end is a failure.
     pub fn is_live(&self) -> bool {
         match self {
-            Self::File(_) | Self::Trace(_) => false,
-            Self::Rtsp(_) => true,
+            Self::File(_) | Self::Images(_) | Self::Trace(_) => false,
+            Self::Rtsp(_) | Self::Webcam(_) => true,
+            Self::Chain { live, .. } => *live,
+            Self::Web(web) => web.live,
             Self::Test { frames, .. } => frames.is_none(),
             Self::Scene { live, .. } => *live,
         }
@@ -134,7 +164,8 @@ impl Input {
         match self {
             Self::Scene { .. } => BackendKind::Scene,
             Self::Trace(_) => BackendKind::Trace,
-            Self::File(_) | Self::Rtsp(_) | Self::Test { .. } => BackendKind::Gst,
+            Self::File(_) | Self::Images(_) | Self::Webcam(_) | Self::Chain { .. } => BackendKind::Gst,
+            Self::Rtsp(_) | Self::Web(_) | Self::Test { .. } => BackendKind::Gst,
         }
     }
 }

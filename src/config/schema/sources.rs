@@ -21,7 +21,8 @@ pub(in crate::config) struct SourceEntry {
     /// What it is. Default: told from the uri. Example: rtsp.
     #[serde(rename = "type")]
     pub(in crate::config) kind: Option<SourceType>,
-    /// Where it is: a path, file://, rtsp://, test, test:pattern=ball, scene:NAME, trace:PATH. Default none.
+    /// Where it is: a path, a folder of pictures, file://, rtsp://, http://, a webcam's number, test,
+    /// test:pattern=ball, scene:NAME, trace:PATH, gst:ELEMENTS. Default none.
     /// Example: "rtsp://10.0.0.7/stream".
     #[schemars(extend("type" = ["string", "integer", "null"]))]
     pub(in crate::config) uri: Option<String>,
@@ -79,6 +80,7 @@ pub(in crate::config) enum SourceType {
     Http,
     Scene,
     Trace,
+    Gstreamer,
 }
 
 impl SourceType {
@@ -93,6 +95,7 @@ impl SourceType {
             Self::Http => "http",
             Self::Scene => "scene",
             Self::Trace => "trace",
+            Self::Gstreamer => "gstreamer",
         }
     }
 }

@@ -1,6 +1,8 @@
 //! The kinds of sources.
 
 mod file;
+mod fingerprint;
+mod gstreamer;
 mod http;
 mod network;
 mod option;
@@ -34,6 +36,7 @@ const KINDS: &[Kind] = &[
     Kind::of::<webrtc::Webrtc>(),
     Kind::of::<network::Network>(),
     Kind::of::<webcam::Webcam>(),
+    Kind::of::<gstreamer::Gstreamer>(),
 ];
 
 /// The parameters of one kind, and how to build its plan with the URI.
@@ -168,15 +171,15 @@ mod tests {
     #[test]
     fn every_type_has_its_row() {
         use SourceType::*;
-        for kind in [File, Webcam, Rtsp, Webrtc, Network, Test, Http, Scene, Trace] {
+        for kind in [File, Webcam, Rtsp, Webrtc, Network, Test, Http, Scene, Trace, Gstreamer] {
             assert_eq!(row(kind).map(|row| row.of), Some(kind));
         }
-        assert_eq!(KINDS.len(), 9);
+        assert_eq!(KINDS.len(), 10);
     }
 
     #[test]
     fn each_kind_takes_the_keys_of_its_struct() {
-        assert_eq!(parameters_of(SourceType::File), ["loop", "realtime"]);
+        assert_eq!(parameters_of(SourceType::File), ["framerate", "loop", "realtime"]);
         assert_eq!(
             parameters_of(SourceType::Test),
             ["framerate", "frames", "height", "num-buffers", "pattern", "width"]
