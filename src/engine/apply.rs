@@ -304,7 +304,8 @@ impl Owner {
             let Some(unit) = self.units.get(&plan.id) else { continue };
             unit.route.change(plan);
             let old = source(former, &plan.id);
-            let other = old.is_some_and(|old| old.same_input(plan) && old.confidence != plan.confidence);
+            let limits = |plan: &SourcePlan| (plan.confidence, plan.max_objects);
+            let other = old.is_some_and(|old| old.same_input(plan) && limits(old) != limits(plan));
             if other || old.is_some() && (diff.order || !diff.models.is_empty()) {
                 unit.route.set_stages(self.parts.stages(plan, &self.plan, &self.models, &unit.route));
             }

@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 
 use parking_lot::Mutex;
 
-use super::lanes::{Inlet, Lane, OnProbation, Route, Rule, RuleSettings, Shadow, Stages, spawn};
+use super::lanes::{Inlet, Lane, Limits, OnProbation, Route, Rule, RuleSettings, Shadow, Stages, spawn};
 use super::models::Models;
 use super::parts::Parts;
 use super::versions::{GuestStrategy, Versions};
@@ -110,7 +110,8 @@ impl Parts {
     pub(super) fn stages(&self, source: &SourcePlan, plan: &Plan, models: &Models, route: &Route) -> Stages {
         let judging = plan.models.iter().filter(|model| model.judges(&source.id));
         let units: Vec<_> = judging.filter_map(|model| models.get(&model.name).cloned()).collect();
-        Stages::attach(&self.pool, &units, route.credit(), source.confidence)
+        let limits = Limits { confidence: source.confidence, max_objects: source.max_objects };
+        Stages::attach(&self.pool, &units, route.credit(), limits)
     }
 
     /// Builds the running version of a strategy for a source's lane.

@@ -26,7 +26,7 @@ pub use observer::{Judged, Observer};
 pub(in crate::engine) use pool::{ModelUnit, Pool};
 pub(in crate::engine) use probation::Probation;
 pub(in crate::engine) use reaper::Reaper;
-pub(in crate::engine) use route::{Inlet, Route, Stages};
+pub(in crate::engine) use route::{Inlet, Limits, Route, Stages};
 pub(in crate::engine) use rule::{OnProbation, Rule, RuleSettings};
 pub(in crate::engine) use shadow::Shadow;
 

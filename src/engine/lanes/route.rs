@@ -19,7 +19,7 @@ use crate::engine::view::status::SourceStatus;
 use crate::error::Code;
 use crate::telemetry::{SourceMetrics, Stage, redact};
 use crate::types::{Blackout, Clock, SourceId, Unmasked};
-use crate::vision::merge::merge;
+use crate::vision::merge::{keep_best, merge};
 
 /// The models that a source's frames pass, in order. A frame keeps the stages that it started with.
 #[derive(Default)]
@@ -27,6 +27,17 @@ pub(in crate::engine) struct Stages {
     steps: Vec<Step>,
     /// The IoU threshold for merging detections of several models.
     merge_iou: f32,
+    /// Most detections of a frame.
+    max_objects: Option<usize>,
+}
+
+/// What a source sets for the detections of its models, over their own settings.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(in crate::engine) struct Limits {
+    /// The minimum score.
+    pub(in crate::engine) confidence: Option<f32>,
+    /// The most detections of a frame.
+    pub(in crate::engine) max_objects: Option<usize>,
 }
 
 struct Step {
@@ -36,19 +47,19 @@ struct Step {
 }
 
 impl Stages {
-    /// Attaches a source to `models`, in order. `confidence` overrides the models' own minimum score.
+    /// Attaches a source to `models`, in order.
     pub(in crate::engine) fn attach(
         pool: &Pool,
         models: &[Arc<ModelUnit>],
         credit: &Arc<Credit>,
-        confidence: Option<f32>,
+        limits: Limits,
     ) -> Self {
         let step = |(index, model): (usize, &Arc<ModelUnit>)| Step {
             slot: pool.attach(model, credit, index == 0),
-            confidence: confidence.unwrap_or(model.plan.confidence),
+            confidence: limits.confidence.unwrap_or(model.plan.confidence),
         };
         let merge_iou = models.first().map_or(0.5, |model| model.plan.nms);
-        Self { steps: models.iter().enumerate().map(step).collect(), merge_iou }
+        Self { steps: models.iter().enumerate().map(step).collect(), merge_iou, max_objects: limits.max_objects }
     }
 
     pub(super) fn first(&self) -> Option<&Attached> {
@@ -206,6 +217,9 @@ impl Next for Route {
         let Job { ticket, mut frame, stage, .. } = job;
         if stage > 1 {
             merge(&mut frame.detections, stages.merge_iou);
+        }
+        if let Some(most) = stages.max_objects.filter(|_| stage > 0) {
+            keep_best(&mut frame.detections, most);
         }
         self.inbox.settle(ticket, Some(frame));
     }

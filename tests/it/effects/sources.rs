@@ -40,6 +40,25 @@ fn a_sources_own_threshold_holds_for_it_alone() {
 }
 
 #[test]
+fn a_sources_own_limit_on_detections_holds_for_it_alone() {
+    let bench = Bench::new();
+    let frames = bench.record(&format!(
+        "sources: [{{ id: a, uri: 'test:pattern=smpte,frames=3,size=64x64' }}, \
+         {{ id: b, uri: 'test:pattern=smpte,frames=3,size=64x64', max_objects: 2 }}]\n\
+         detection: {{ confidence_threshold: 0.3, model_engine_file: {} }}\n",
+        model("colours")
+    ));
+    let scores = |id: &str| -> Vec<f64> {
+        let frame = frames.iter().rfind(|frame| frame["source"] == id).unwrap();
+        frame["detections"].as_array().unwrap().iter().map(|found| found["confidence"].as_f64().unwrap()).collect()
+    };
+    let (all, best) = (scores("a"), scores("b"));
+    let lowest = best.iter().copied().fold(1.0, f64::min);
+    assert!(best.len() == 2 && all.len() > 2, "{all:?} {best:?}");
+    assert!(all.iter().filter(|score| **score > lowest).count() < 2, "the best of them: {all:?} {best:?}");
+}
+
+#[test]
 fn a_scene_shows_what_its_parameters_say() {
     let bench = Bench::new();
     let source =

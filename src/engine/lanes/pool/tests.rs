@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
-use super::super::Stages;
+use super::super::{Limits, Stages};
 use super::*;
 use crate::engine::SystemClock;
 use crate::infer::OnDisk;
@@ -57,7 +57,7 @@ impl Source {
     fn new(pool: &Pool, model: &Arc<ModelUnit>, live: bool) -> Self {
         let credit = Arc::new(Credit::new(live, 3));
         credit.set_up(true);
-        let stages = Arc::new(Stages::attach(pool, &[Arc::clone(model)], &credit, None));
+        let stages = Arc::new(Stages::attach(pool, &[Arc::clone(model)], &credit, Limits::default()));
         Self { credit, stages, clock: Arc::new(SystemClock::new()) }
     }
 
