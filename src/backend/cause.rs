@@ -4,6 +4,12 @@
 //! (cameras lock an account after a few wrong passwords): after a few attempts, the source is retried ever more rarely,
 //! up to every five minutes.
 
+mod device;
+mod web;
+
+pub use device::DeviceCause;
+pub use web::WebCause;
+
 /// Attempts with a wrong setting before retries slow down.
 const TRIES: u32 = 3;
 /// The same for an unknown name: DNS may not work yet on a machine that has just started.
@@ -30,22 +36,6 @@ pub enum Cause {
     NoStream(String),
     /// The port does not speak TLS.
     NoTls,
-    /// The peer does not speak HTTP.
-    NotHttp,
-    /// The port of an `https://` address does not speak TLS.
-    NoHttps,
-    /// The proxy on the way fails; what to do.
-    Proxy(String),
-    /// The peer sends something else than video; its content type.
-    NotVideo(String),
-    /// What the peer sends has an end, and a live stream is expected.
-    Ends,
-    /// What the peer sends has no end, and a clip is expected.
-    NoEnd,
-    /// A playlist cannot be played, and why.
-    Playlist(&'static str),
-    /// A playlist or redirect names an address that may not be read; which, without its path.
-    Elsewhere(String),
     /// The certificate was rejected, and why.
     Certificate(String),
     /// 401 or 407: authentication failed or is missing.
@@ -73,16 +63,10 @@ pub enum Cause {
     NoVideo,
     /// GStreamer lacks a decoder; which one.
     NoDecoder(String),
-    /// There is no device of this name.
-    NoDevice,
-    /// What has the device's name is none.
-    NotADevice,
-    /// This user may not open the device.
-    DeviceDenied,
-    /// Another program has the device.
-    DeviceBusy,
-    /// The device delivers no pictures as they are wanted; what is said of it.
-    Device(String),
+    /// A failure of a web address.
+    Web(WebCause),
+    /// A failure of a camera of this machine.
+    Device(DeviceCause),
     /// The stream is damaged; GStreamer's description.
     Damaged(String),
 }
@@ -136,6 +120,8 @@ impl Cause {
     /// The retry policy for this cause.
     pub fn patience(&self) -> Patience {
         match self {
+            Self::Web(cause) => cause.patience(),
+            Self::Device(cause) => cause.patience(),
             Self::Unauthorized { .. } | Self::Forbidden => Patience::Login(TRIES),
             Self::UnknownName => Patience::Setting(NAME_TRIES),
             Self::Status(code, _) if passes(*code) => Patience::Outage,
@@ -144,17 +130,6 @@ impl Cause {
             | Self::NotRtsp
             | Self::NoStream(_)
             | Self::NoTls
-            | Self::NoDevice
-            | Self::NotADevice
-            | Self::DeviceDenied
-            | Self::Device(_)
-            | Self::NotHttp
-            | Self::NoHttps
-            | Self::NotVideo(_)
-            | Self::Ends
-            | Self::NoEnd
-            | Self::Playlist(_)
-            | Self::Elsewhere(_)
             | Self::Certificate(_)
             | Self::NotFound
             | Self::NoTcp
@@ -168,8 +143,6 @@ impl Cause {
             | Self::NoConnection
             | Self::HungUp(_)
             | Self::Busy
-            | Self::DeviceBusy
-            | Self::Proxy(_)
             | Self::Damaged(_) => Patience::Outage,
         }
     }
@@ -200,7 +173,7 @@ impl Cause {
             ),
             Self::HungUp(asked) => (
                 format!("{peer} hung up {asked}"),
-                "it may be starting, or serve too many; where it speaks TLS, write rtsps://",
+                "it may be starting, or serve too many; where it speaks TLS, write rtsps:// or https://",
             ),
             Self::NotRtsp => (
                 format!("{peer} does not speak RTSP"),
@@ -213,32 +186,6 @@ impl Cause {
             Self::NoTls => (
                 format!("{peer} speaks no TLS on this port"),
                 "write rtsp://, or the port of its rtsps (322 as a rule)",
-            ),
-            Self::NotHttp => (
-                format!("{peer} does not speak HTTP"),
-                "write the port of its web server (80 as a rule), https:// where it speaks TLS",
-            ),
-            Self::NoHttps => (
-                format!("{peer} speaks no TLS on this port"),
-                "write http://, or the port of its https (443 as a rule)",
-            ),
-            Self::Proxy(why) => (why.clone(), ""),
-            Self::NotVideo(kind) => (
-                format!("{peer} sends {kind}, which is no video"),
-                "write the address of the stream itself; parameters.form says what stands there",
-            ),
-            Self::Ends => (
-                format!("what {peer} sends has an end, as a clip has"),
-                "write parameters.live: false, so that none of its frames is dropped",
-            ),
-            Self::NoEnd => (format!("what {peer} sends has no end"), "write parameters.live: true, as for a camera"),
-            Self::Playlist(why) => (
-                format!("the playlist of {peer} cannot be played ({why})"),
-                "compare the uri with the one that its player uses",
-            ),
-            Self::Elsewhere(target) => (
-                format!("{peer} sends it on to {target}, which is not asked"),
-                "write that address as uri, or its host into parameters.hosts if it can be trusted",
             ),
             Self::Certificate(why) => (
                 why.clone(),
@@ -279,20 +226,8 @@ impl Cause {
             Self::NoDecoder(what) => {
                 (format!("GStreamer has no {what} here"), "install its package: `dsengine doctor` names it")
             }
-            Self::NoDevice => (
-                format!("there is no camera at {peer}"),
-                "plug it in, or write its number or device into the uri (`ls /dev/v4l/by-id` lists them)",
-            ),
-            Self::NotADevice => (format!("{peer} is no camera"), "write the number or the device of one into the uri"),
-            Self::DeviceDenied => (
-                format!("this user may not open {peer}"),
-                "add the user to the device's group, which is `video` as a rule",
-            ),
-            Self::DeviceBusy => (format!("another program has {peer}"), "close it there"),
-            Self::Device(what) => (
-                format!("{peer} sends no pictures as they are wanted ({what})"),
-                "compare parameters.width, height and framerate with what it offers (`v4l2-ctl --list-formats-ext`)",
-            ),
+            Self::Web(cause) => cause.describe(peer),
+            Self::Device(cause) => cause.describe(peer),
             Self::Damaged(what) => {
                 (format!("what {peer} sends cannot be read ({what})"), "it may be starting, or damaged on the way")
             }

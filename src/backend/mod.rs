@@ -59,7 +59,7 @@ mod sources;
 pub mod supervise;
 pub mod trace;
 
-pub use cause::{Cause, Failure, Patience};
+pub use cause::{Cause, DeviceCause, Failure, Patience, WebCause};
 pub use change::Change;
 pub use check::{Samples, check_backend};
 pub use outlet::Outlet;

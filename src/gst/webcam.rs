@@ -8,7 +8,7 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 
 use super::feed::make;
-use crate::backend::{Cause, Failure};
+use crate::backend::{Cause, DeviceCause, Failure};
 use crate::config::Webcam;
 
 /// The forms in which cameras send pictures that are decoded here.
@@ -45,26 +45,26 @@ fn caps(webcam: &Webcam) -> Result<gst::Caps, String> {
 /// tell the cases apart.
 pub(super) fn failed(webcam: &Webcam, what: String) -> Failure {
     let device = webcam.device.display().to_string();
-    Failure::of(&cause(webcam, what), &device)
+    Failure::of(&Cause::Device(cause(webcam, what)), &device)
 }
 
-fn cause(webcam: &Webcam, what: String) -> Cause {
+fn cause(webcam: &Webcam, what: String) -> DeviceCause {
     let opened = std::fs::metadata(&webcam.device).and_then(|found| match found.file_type().is_char_device() {
         true => OpenOptions::new().read(true).write(true).open(&webcam.device).map(Some),
         false => Ok(None::<File>),
     });
     match opened {
-        Ok(None) => Cause::NotADevice,
-        Ok(Some(_)) => Cause::Device(what),
+        Ok(None) => DeviceCause::NotACamera,
+        Ok(Some(_)) => DeviceCause::NoPictures(what),
         Err(error) => match error.kind() {
-            ErrorKind::NotFound => Cause::NoDevice,
-            ErrorKind::PermissionDenied => Cause::DeviceDenied,
-            ErrorKind::ResourceBusy => Cause::DeviceBusy,
+            ErrorKind::NotFound => DeviceCause::Missing,
+            ErrorKind::PermissionDenied => DeviceCause::Denied,
+            ErrorKind::ResourceBusy => DeviceCause::Busy,
             // The node is there, and nothing answers behind it.
             _ if error.raw_os_error() == Some(libc::ENODEV) || error.raw_os_error() == Some(libc::ENXIO) => {
-                Cause::NoDevice
+                DeviceCause::Missing
             }
-            _ => Cause::Device(error.to_string()),
+            _ => DeviceCause::NoPictures(error.to_string()),
         },
     }
 }

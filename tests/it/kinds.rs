@@ -142,7 +142,7 @@ fn packets_of_the_network_are_read_by_a_chain() {
     gst::init().unwrap();
     let port = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let sender = format!(
-        "videotestsrc is-live=true ! video/x-raw,width=64,height=48,framerate=20/1 ! jpegenc ! rtpjpegpay ! \
+        "videotestsrc is-live=true ! video/x-raw,format=I420,width=64,height=48 ! jpegenc ! rtpjpegpay ! \
          udpsink host=127.0.0.1 port={port}"
     );
     let sender = gst::parse::launch(&sender).unwrap();

@@ -97,7 +97,7 @@ fn nginx(test: &str, dir: &Path) -> Option<(Peer, String)> {
         ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map(|name| format!("{name}_temp_path {shown}/{name};"));
     let user = if rustix::process::geteuid().is_root() { "user root;" } else { "" };
     let text = format!(
-        "daemon off; {user} pid {shown}/n.pid; error_log stderr; events {{}}\nhttp {{ access_log off; {}\n\
+        "daemon off; master_process off; {user} pid {shown}/n.pid; error_log stderr; events {{}}\nhttp {{ access_log off; {}\n\
          types {{ application/vnd.apple.mpegurl m3u8; video/mp2t ts; video/mp4 mp4; }}\n\
          server {{ listen 127.0.0.1:{port}; root {shown}; }} }}\n",
         paths.concat()
@@ -406,7 +406,7 @@ fn a_playlist_names_its_own_host_and_those_that_are_listed_and_nothing_else() {
 fn failures_of_a_web_address_are_told_apart_with_what_to_do() {
     let (mut backend, sink, _) = backend();
     let closed = ClosedPort::take();
-    let server = Server::start(|path| match path {
+    let server = Server::start(|path| match path.split('?').next().unwrap_or_default() {
         "/401" => answer("401 Unauthorized", "WWW-Authenticate: Basic realm=\"x\"\r\n", ""),
         "/403" => answer("403 Forbidden", "", ""),
         "/404" => answer("404 Not Found", "", ""),

@@ -156,8 +156,9 @@ fn agreed(
 fn refuse_unknown_parameters(kind: SourceType, path: &str, site: &mut Site<'_>) {
     let takes = kinds::parameters_of(kind);
     let prefix = format!("{path}.parameters.");
-    let wrong: Vec<String> =
-        site.places.below(&prefix).filter(|key| takes.iter().all(|own| own != key)).map(str::to_owned).collect();
+    // An entry of a list belongs to the list.
+    let is_known = |key: &str| takes.iter().any(|own| own == key.split('[').next().unwrap_or_default());
+    let wrong: Vec<String> = site.places.below(&prefix).filter(|key| !is_known(key)).map(str::to_owned).collect();
     for key in wrong {
         let message = format!("`{key}` is no parameter of a {} source", kind.as_str());
         let known = if takes.is_empty() { "none".to_owned() } else { takes.join(", ") };

@@ -13,7 +13,7 @@ use url::Url;
 use super::Progress;
 use super::inlet::{Inlet, Kind, Player, Taken};
 use super::parts::Parts;
-use crate::backend::Cause;
+use crate::backend::{Cause, WebCause};
 use crate::config::{Form, Web};
 use crate::gst::camera::Attempts;
 use crate::outbound::{Part, Reader, Trouble};
@@ -58,7 +58,7 @@ impl Job {
         let answer = self.get(&place, None).await?;
         match form(&self.web, &answer.content_type)? {
             Form::Hls => self.hls(answer).await,
-            Form::Mjpeg if !self.web.live => Err(Cause::NoEnd),
+            Form::Mjpeg if !self.web.live => Err(Cause::Web(WebCause::NoEnd)),
             Form::Mjpeg => self.pictures(answer).await,
             Form::Stream | Form::Auto if self.web.live => self.stream(answer).await,
             Form::Stream | Form::Auto => self.clip(answer).await,
@@ -111,7 +111,7 @@ impl Job {
     /// Copies a container that has no end.
     async fn stream(self, answer: Answer) -> Result<Infallible, Cause> {
         if answer.length.is_some() {
-            return Err(Cause::Ends);
+            return Err(Cause::Web(WebCause::Ends));
         }
         let inlet = self.inlet(Kind::Live)?;
         let mut body = answer.response.into_body();
@@ -231,7 +231,7 @@ fn form(web: &Web, content_type: &str) -> Result<Form, Cause> {
         }
         Form::Mjpeg | Form::Hls => ["text/html", "application/json"].contains(&&*kind),
     };
-    if is_other { Err(Cause::NotVideo(kind)) } else { Ok(form) }
+    if is_other { Err(Cause::Web(WebCause::NotVideo(kind))) } else { Ok(form) }
 }
 
 /// The next bytes of a body; `None` at its end.
@@ -258,18 +258,20 @@ pub(super) fn cause(trouble: Trouble) -> Cause {
         Trouble::Unreachable(why) => Cause::Unreachable(why),
         Trouble::NoConnection => Cause::NoConnection,
         Trouble::HungUp => Cause::HungUp("before it answered"),
-        Trouble::NoTls => Cause::NoHttps,
+        Trouble::NoTls => Cause::Web(WebCause::NoTls),
         Trouble::Certificate(why) => Cause::Certificate(why),
-        Trouble::NotHttp => Cause::NotHttp,
-        Trouble::Proxy(why) => Cause::Proxy(why),
+        Trouble::NotHttp => Cause::Web(WebCause::NotHttp),
+        Trouble::Proxy(why) => Cause::Web(WebCause::Proxy(why)),
         Trouble::Unauthorized { given } => Cause::Unauthorized { given },
         Trouble::Status(401, _) => Cause::Unauthorized { given: true },
         Trouble::Status(403, _) => Cause::Forbidden,
         Trouble::Status(404 | 410, _) => Cause::NotFound,
-        Trouble::Status(407, _) => Cause::Proxy("the proxy wants a user: write it into the variable".into()),
+        Trouble::Status(407, _) => {
+            Cause::Web(WebCause::Proxy("the proxy wants a user: write it into the variable".into()))
+        }
         Trouble::Status(503, _) => Cause::Busy,
         Trouble::Status(code, phrase) => Cause::Status(code.into(), phrase),
-        Trouble::Redirected(to) | Trouble::NotAllowed(to) => Cause::Elsewhere(to),
+        Trouble::Redirected(to) | Trouble::NotAllowed(to) => Cause::Web(WebCause::Elsewhere(to)),
     }
 }
 
@@ -299,7 +301,10 @@ mod tests {
             (Form::Hls, "text/html"),
             (Form::Mjpeg, "text/html"),
         ] {
-            assert_eq!(of(list, told, kind).err().or(of(clip, told, kind).err()), Some(Cause::NotVideo(kind.into())));
+            assert_eq!(
+                of(list, told, kind).err().or(of(clip, told, kind).err()),
+                Some(Cause::Web(WebCause::NotVideo(kind.into())))
+            );
         }
     }
 }

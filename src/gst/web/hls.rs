@@ -12,7 +12,7 @@ use url::Url;
 use super::copy::{Answer, Copied, Job};
 use super::inlet::{Inlet, Kind};
 use super::playlist::{Header, Media, Playlist, Segment, best};
-use crate::backend::Cause;
+use crate::backend::{Cause, WebCause};
 use crate::outbound::Part;
 
 /// Bytes of a playlist.
@@ -43,8 +43,8 @@ impl Job {
         }
         self.progress.stands.store(false, Ordering::Release);
         match (media.has_end, self.web.live) {
-            (true, true) => return Err(Cause::Ends),
-            (false, false) => return Err(Cause::NoEnd),
+            (true, true) => return Err(Cause::Web(WebCause::Ends)),
+            (false, false) => return Err(Cause::Web(WebCause::NoEnd)),
             _ => {}
         }
         if let Some(sink) = self.player.sink.upgrade().filter(|_| self.web.live) {
@@ -139,10 +139,10 @@ impl Job {
             let Answer { at, response, .. } = answer;
             let body = Limited::new(response.into_body(), PLAYLIST_BYTES_MAX).collect().await;
             let bytes = body.map_err(|error| match error.is::<http_body_util::LengthLimitError>() {
-                true => Cause::Playlist("it is too long"),
+                true => playlist("it is too long"),
                 false => Cause::HungUp("while it sent its playlist"),
             })?;
-            match Playlist::read(&String::from_utf8_lossy(&bytes.to_bytes())).map_err(Cause::Playlist)? {
+            match Playlist::read(&String::from_utf8_lossy(&bytes.to_bytes())).map_err(playlist)? {
                 Playlist::Media(media) => return Ok((at, media)),
                 Playlist::Variants(variants) => {
                     let variant = best(&variants).ok_or(Cause::NoVideo)?;
@@ -151,8 +151,13 @@ impl Job {
                 }
             }
         }
-        Err(Cause::Playlist("it names lists, and none of them segments"))
+        Err(playlist("it names lists, and none of them segments"))
     }
+}
+
+/// The cause where a playlist cannot be played.
+fn playlist(why: &'static str) -> Cause {
+    Cause::Web(WebCause::Playlist(why))
 }
 
 /// The number of a segment.
@@ -162,5 +167,5 @@ fn number(media: &Media, at: usize) -> u64 {
 
 /// An address in a playlist, as seen from the playlist's own.
 fn join(at: &Url, uri: &str) -> Result<Url, Cause> {
-    at.join(uri).map_err(|_| Cause::Playlist("an address in it cannot be read"))
+    at.join(uri).map_err(|_| playlist("an address in it cannot be read"))
 }
