@@ -189,6 +189,11 @@ impl Caller {
         }
     }
 
+    /// Its address.
+    pub(super) fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
     /// The token's digest; `None` without a token.
     pub(super) fn token(&self) -> Option<Digest> {
         match &self.who {

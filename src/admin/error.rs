@@ -134,6 +134,12 @@ impl ApiError {
         Self::new(StatusCode::CONFLICT, Code::Request, message, Some(hint.into()))
     }
 
+    /// 409: something that another has at the moment.
+    pub(super) fn occupied(message: String, retry_after_s: u32) -> Self {
+        let error = Self::new(StatusCode::CONFLICT, Code::Request, message, None);
+        Self { retry_after: Some(retry_after_s), ..error }
+    }
+
     /// 409: this engine serves no log stream.
     pub(super) fn no_log() -> Self {
         let hint = "the program keeps one; an embedder hands its own to `admin::Port::with_log`";

@@ -9,6 +9,8 @@
 //! | `monitoring.prometheus.path` | metrics |
 //! | `/api/v1/…` | the API, described at `/api/v1/openapi.json` |
 //! | `/live/SOURCE`, `/live` | live pictures of one source (MJPEG), of all |
+//! | `/whip/SOURCE` | publishing to a source over WebRTC (WHIP) |
+//! | `/whep/SOURCE` | watching a source over WebRTC (WHEP) |
 //! | `/` | the page |
 //!
 //! Every request passes `same_origin` (host, origin, caller) first; `routes` has what each requires, and `access`
@@ -32,6 +34,7 @@ mod routes;
 mod same_origin;
 mod session;
 mod streams;
+mod webrtc;
 mod work;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -208,6 +211,10 @@ fn router(app: AppState) -> Router {
         .merge(api_router())
         .route("/live", get(live::all))
         .route("/live/{source}", get(live::one))
+        .route("/whip/{source}", webrtc::open(post(webrtc::publish)))
+        .route("/whip/{source}/{session}", delete(webrtc::unpublish))
+        .route("/whep/{source}", webrtc::open(post(webrtc::watch)))
+        .route("/whep/{source}/{session}", delete(webrtc::unwatch))
         .route("/", get(page::index))
         .route("/assets/{name}", get(page::asset))
         // The metrics page has a configured path, any but those above.
@@ -220,8 +227,8 @@ fn router(app: AppState) -> Router {
 
 fn api_router() -> Router<AppState> {
     use api::{
-        alerts, audit, config, events, explain, logs, pictures, plugins, profile, retry, session, silences, sources,
-        status,
+        alerts, audit, config, detections, events, explain, logs, pictures, plugins, profile, retry, session, silences,
+        sources, status,
     };
     Router::new()
         .route("/api/v1/status", get(status::status))
@@ -230,6 +237,7 @@ fn api_router() -> Router<AppState> {
         .route("/api/v1/sources/{source}/enable", post(sources::enable))
         .route("/api/v1/sources/{source}/disable", post(sources::disable))
         .route("/api/v1/sources/{source}/restart", post(sources::restart))
+        .route("/api/v1/sources/{source}/detections", post(detections::publish))
         .route("/api/v1/strategies", get(status::strategies))
         .route("/api/v1/plugins", get(plugins::list))
         .route("/api/v1/plugins/{name}/reload", post(plugins::reload))

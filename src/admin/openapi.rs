@@ -16,18 +16,20 @@ use utoipa::openapi::{
 use super::AppState;
 use super::access::Access;
 use super::api::{
-    alerts, audit, config, events, explain, logs, pictures, plugins, profile, retry, session, silences, sources, status,
+    alerts, audit, config, detections, events, explain, logs, pictures, plugins, profile, retry, session, silences,
+    sources, status,
 };
 use super::error::ErrorBody;
 use super::routes::{METRICS, Need, ROUTES};
-use super::{health, live};
+use super::{health, live, webrtc};
 use crate::config::Scope;
 use crate::engine::live::Event;
 
-/// Paths whose GET waits for a change in progress, or for a disk.
+/// Paths whose request waits for a change in progress or for a disk, or takes some time.
 const WAITS: &[&str] = &[
     "/api/v1/sources",
     "/api/v1/sources/{source}",
+    "/api/v1/sources/{source}/detections",
     "/api/v1/plugins",
     "/api/v1/plugins/{name}/state",
     "/api/v1/config",
@@ -46,6 +48,8 @@ const PAGED: &[&str] = &["/api/v1/alerts"];
 /// Paths with endless responses.
 const STREAMS: &[&str] = &["/api/v1/events", "/api/v1/logs", "/live", "/live/{source}"];
 
+/// Paths that open and end WebRTC sessions.
+const PEERS: &[&str] = &["/whip/{source}", "/whip/{source}/{session}", "/whep/{source}", "/whep/{source}/{session}"];
 /// Paths whose request may have no body.
 const BODILESS: &[&str] =
     &["/api/v1/alerts/{id}/acknowledge", "/api/v1/alerts/{id}/resolve", "/api/v1/alerts/{id}/reopen"];
@@ -75,6 +79,7 @@ const BODILESS: &[&str] =
         sources::enable,
         sources::disable,
         sources::restart,
+        detections::publish,
         plugins::list,
         plugins::reload,
         plugins::promote,
@@ -107,7 +112,11 @@ const BODILESS: &[&str] =
         session::close,
         openapi,
         live::one,
-        live::all
+        live::all,
+        webrtc::publish,
+        webrtc::unpublish,
+        webrtc::watch,
+        webrtc::unwatch
     ),
     components(schemas(ErrorBody, Event))
 )]
@@ -182,12 +191,18 @@ fn complete(operation: &mut Operation, path: &str, need: Need, access: &Access) 
     let challenge = Some("WWW-Authenticate");
     let later = Some("Retry-After");
     let streams = STREAMS.contains(&path);
-    let waits = changes || WAITS.contains(&path);
+    let peers = PEERS.contains(&path);
+    let waits = changes || peers || WAITS.contains(&path);
     add(true, "400", "The request cannot be read.", None);
     add(true, "401", "A token is needed, or there is none like the one that was sent.", challenge);
     add(true, "403", "The token lacks the scope or the source, or the request names or comes from another site.", None);
     add(in_path || changes || PAGED.contains(&path), "404", "There is no such thing.", None);
-    add(changes || NEEDS_CONTROL.contains(&path), "409", "The engine cannot take it; everything is as it was.", None);
+    add(
+        changes || peers || NEEDS_CONTROL.contains(&path),
+        "409",
+        "The engine cannot take it; everything is as it was.",
+        None,
+    );
     add(takes_body, "413", "The body is too long.", None);
     add(takes_body, "415", "The body is of another kind.", None);
     add(changes, "422", "It is not valid: `problems` has each thing that is wrong, with its place.", None);

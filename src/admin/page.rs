@@ -17,6 +17,7 @@ pub(super) async fn asset(Name(name): Name) -> Response {
         "page.js" => include_str!("assets/page.js"),
         "paint.js" => include_str!("assets/paint.js"),
         "sources.js" => include_str!("assets/sources.js"),
+        "whep.js" => include_str!("assets/whep.js"),
         "page.css" => return serve("text/css; charset=utf-8", include_str!("assets/page.css")),
         _ => return ApiError::not_found("there is no such asset").into_response(),
     };

@@ -18,6 +18,8 @@ use super::error::ApiError;
 pub(super) const BODY_BYTES_MAX: usize = 1024 * 1024;
 /// Accepted media types of a configuration.
 const YAML: &[&str] = &["application/yaml", "application/x-yaml", "text/yaml", "text/plain", "application/json"];
+/// Accepted media types of lines of JSON. A form of another site's page has none of them.
+const LINES: &[&str] = &["application/x-ndjson", "application/jsonl", "application/json"];
 /// Accepted media types of a JSON merge patch.
 const JSON: &[&str] = &["application/json", "application/merge-patch+json"];
 
@@ -149,6 +151,18 @@ impl<S: Send + Sync> FromRequest<S> for DocumentBody {
             }
             _ => Ok(Self(text)),
         }
+    }
+}
+
+/// Lines of JSON.
+pub(super) struct LinesBody(pub(super) Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for LinesBody {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        check_kind(request.headers(), LINES)?;
+        body(request, state).await.map(Self)
     }
 }
 

@@ -44,6 +44,7 @@ const READ: Need = Need { scope: Some(Scope::Read), whole: false, public: None }
 const READ_ALL: Need = Need { whole: true, ..READ };
 const CONTROL: Need = Need { scope: Some(Scope::Control), whole: false, public: None };
 const CONTROL_ALL: Need = Need { whole: true, ..CONTROL };
+const PUBLISH: Need = Need { scope: Some(Scope::Publish), whole: false, public: None };
 const PROBE: Need = Need { public: Some(Public::Probes), ..READ };
 /// The metrics page, at whatever path: it shows every source.
 pub(super) const METRICS: Need = Need { public: Some(Public::Metrics), ..READ_ALL };
@@ -66,6 +67,7 @@ pub(super) const ROUTES: &[Route] = &[
     row("POST", "/api/v1/sources/{source}/enable", CONTROL),
     row("POST", "/api/v1/sources/{source}/disable", CONTROL),
     row("POST", "/api/v1/sources/{source}/restart", CONTROL),
+    row("POST", "/api/v1/sources/{source}/detections", PUBLISH),
     row("GET", "/api/v1/strategies", READ),
     row("GET", "/api/v1/plugins", READ),
     row("POST", "/api/v1/plugins/{name}/reload", CONTROL_ALL),
@@ -100,6 +102,10 @@ pub(super) const ROUTES: &[Route] = &[
     row("DELETE", "/api/v1/session", NONE),
     row("GET", "/live", READ),
     row("GET", "/live/{source}", READ),
+    row("POST", "/whep/{source}", READ),
+    row("DELETE", "/whep/{source}/{session}", READ),
+    row("POST", "/whip/{source}", PUBLISH),
+    row("DELETE", "/whip/{source}/{session}", PUBLISH),
     // The page contains no data, and is where a token is entered.
     row("GET", "/", NONE),
     row("GET", "/assets/{name}", NONE),

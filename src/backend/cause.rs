@@ -1,8 +1,9 @@
 //! Causes of a source's failure, in our own words, with a remedy and a retry policy.
 //!
-//! An outage passes: the source is retried soon and for ever. A wrong setting does not pass, and retrying does harm
-//! (cameras lock an account after a few wrong passwords): after a few attempts, the source is retried ever more rarely,
-//! up to every five minutes.
+//! An outage is transient: the source is retried soon and for ever. What looks permanent (401, 403, 404, a codec without
+//! decoder) has one slow pace from the first failure on, because retrying does harm: cameras lock an account after a few
+//! wrong passwords. Other answers that the settings do not fit are tried a few times before the pace gets slow, since a
+//! camera that starts may give them, too.
 
 mod device;
 mod web;
@@ -61,8 +62,8 @@ pub enum Cause {
     NoTransport,
     /// The stream has no video.
     NoVideo,
-    /// GStreamer lacks a decoder; which one.
-    NoDecoder(String),
+    /// GStreamer lacks a decoder: which one, and the command that installs it, where known.
+    NoDecoder(String, Option<&'static str>),
     /// A failure of a web address.
     Web(WebCause),
     /// A failure of a camera of this machine.
@@ -77,10 +78,24 @@ pub enum Patience {
     /// An outage: retried with backoff.
     #[default]
     Outage,
-    /// A wrong setting, unless the source has worked with it before: retries slow down after so many attempts in a row.
+    /// The peer does not fit the settings, unless the source has worked with them before: retries slow down after so many
+    /// attempts in a row.
     Setting(u32),
-    /// A rejected login, even if it has worked before: retries slow down after so many attempts in a row.
-    Login(u32),
+    /// What was asked for is not there (404, no decoder), unless the source has worked before: retries are slow at once.
+    Refused,
+    /// A rejected login (401, 403), even if it has worked before: retries are slow at once.
+    Login,
+}
+
+impl Patience {
+    /// The class of the error, for status and metrics.
+    pub fn class(self) -> &'static str {
+        match self {
+            Self::Outage => "transient",
+            Self::Refused | Self::Login => "permanent",
+            Self::Setting(_) => "configuration",
+        }
+    }
 }
 
 /// A failed attempt.
@@ -122,7 +137,8 @@ impl Cause {
         match self {
             Self::Web(cause) => cause.patience(),
             Self::Device(cause) => cause.patience(),
-            Self::Unauthorized { .. } | Self::Forbidden => Patience::Login(TRIES),
+            Self::Unauthorized { .. } | Self::Forbidden => Patience::Login,
+            Self::NotFound | Self::NoDecoder(..) => Patience::Refused,
             Self::UnknownName => Patience::Setting(NAME_TRIES),
             Self::Status(code, _) if passes(*code) => Patience::Outage,
             Self::Status(..)
@@ -131,12 +147,10 @@ impl Cause {
             | Self::NoStream(_)
             | Self::NoTls
             | Self::Certificate(_)
-            | Self::NotFound
             | Self::NoTcp
             | Self::NoUdp
             | Self::NoTransport
-            | Self::NoVideo
-            | Self::NoDecoder(_) => Patience::Setting(TRIES),
+            | Self::NoVideo => Patience::Setting(TRIES),
             Self::NoNameServer(_)
             | Self::Refused
             | Self::Unreachable(_)
@@ -223,9 +237,10 @@ impl Cause {
                 format!("there is no video in what {peer} sends"),
                 "write the path of a stream with pictures into the uri",
             ),
-            Self::NoDecoder(what) => {
-                (format!("GStreamer has no {what} here"), "install its package: `dsengine doctor` names it")
-            }
+            Self::NoDecoder(what, install) => (
+                format!("GStreamer has no {what} here"),
+                install.unwrap_or("install its package: `dsengine doctor` names it"),
+            ),
             Self::Web(cause) => cause.describe(peer),
             Self::Device(cause) => cause.describe(peer),
             Self::Damaged(what) => {

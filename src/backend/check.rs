@@ -59,7 +59,7 @@ pub fn check_backend(make: &dyn Fn() -> Box<dyn Backend>, samples: &Samples) -> 
 fn unknown_names(backend: &mut dyn Backend) -> Result<(), String> {
     let nobody = SourceId::from("nobody");
     backend.remove_source(&nobody, SHORT);
-    ensure(backend.offer(&nobody, "v=0").is_err(), "it answers an offer for a source that it does not have")?;
+    ensure(backend.peers(&nobody).is_err(), "it takes sessions for a source that it does not have")?;
     in_time("stopping without sources", SHORT, || backend.stop(SHORT))
 }
 

@@ -52,24 +52,31 @@
 mod cause;
 mod change;
 mod check;
+pub mod detections;
+mod intake;
 mod outlet;
 pub(crate) mod pace;
+pub mod peers;
 pub mod scene;
 mod sources;
+mod stream;
 pub mod supervise;
 pub mod trace;
 
 pub use cause::{Cause, DeviceCause, Failure, Patience, WebCause};
 pub use change::Change;
 pub use check::{Samples, check_backend};
+pub use intake::{ERRORS_MAX, Intake, LineError, Taken};
 pub use outlet::Outlet;
+pub use peers::{Answer, Offer, Peers, Unanswered};
 pub use sources::{SourceContext, Sources};
+pub use stream::Stream;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::SourcePlan;
-use crate::error::{Code, Error};
+use crate::error::Error;
 use crate::types::{SourceId, Unmasked};
 
 /// The sink's answer to a frame.
@@ -97,7 +104,8 @@ pub enum SourceState {
         /// Number of the coming attempt.
         attempt: u32,
     },
-    /// Out of retries. A live source is still tried at the cap.
+    /// Out of retries, or a setting has to be changed. A live source is still tried, at the cap or at the slow pace, unless
+    /// its plan says that it stays down.
     Failed,
     /// Ended or removed.
     Stopped,
@@ -123,17 +131,23 @@ impl SourceState {
 pub enum SourceEvent {
     /// The source changed state.
     State(SourceState),
-    /// An attempt failed and will be retried. Sent before the resulting `State`.
+    /// An attempt failed. Sent before the resulting `State`.
     Fault {
         /// The reason, with secrets redacted.
         reason: String,
         /// What the user must change; `None` where waiting may help.
         remedy: Option<String>,
+        /// The class of the error ([`Patience::class`]).
+        class: &'static str,
         /// Failures in a row, this one included.
         attempt: u32,
-        /// Time until the next attempt.
+        /// Time until the next attempt; `Duration::MAX` where it is not made by itself.
         retry_in: Duration,
     },
+    /// What its stream is. Sent before the first frame of an attempt, and again when the size changes.
+    Opened(Stream),
+    /// The source's circuit breaker changed state.
+    Breaker(supervise::BreakerState),
     /// Frames were lost inside the backend, with the `reason` label to count them under (`corrupt`, `fps`, …).
     Dropped {
         /// The `reason` label of `dsengine_frames_dropped_total`.
@@ -176,12 +190,12 @@ pub trait Backend: Send {
         Ok(())
     }
 
-    /// Applies `fps`, `every` and `retry` from a changed plan to a running source, between two frames and without
-    /// touching its pipeline. An ended source accepts the plan without effect. Other differences in `plan` are ignored:
-    /// to change the input, pace or repetition, remove the source and add it again.
+    /// Applies `fps`, `every`, `retry` and `blackout` from a changed plan to a running source, between two frames and
+    /// without touching its pipeline. An ended source accepts the plan without effect. Other differences in `plan` are
+    /// ignored: to change the input, pace or repetition, remove the source and add it again.
     ///
     /// # Errors
-    /// [`Code::Source`] when this backend has no such source.
+    /// [`Code::Source`](crate::error::Code::Source) when this backend has no such source.
     fn change_source(&mut self, plan: &SourcePlan) -> Result<(), Error>;
 
     /// Stops a source and frees its resources; its name is free at once. Unknown names are ignored.
@@ -193,14 +207,17 @@ pub trait Backend: Send {
     /// Stops every source within `deadline`, as [`remove_source`](Self::remove_source) does.
     fn stop(&mut self, deadline: Duration);
 
-    /// Answers a publisher's SDP offer for `source` with this backend's SDP answer. Only for sources that wait for a
-    /// publisher ([`SourceState::Waiting`]).
+    /// What takes messages for a source, where it gets its frames like this. `None`, the default, for any other.
+    fn intake(&self, _source: &SourceId) -> Option<Arc<dyn Intake>> {
+        None
+    }
+
+    /// The WebRTC side of a source.
     ///
     /// # Errors
-    /// [`Code::Source`] when the source takes no publisher, which is the default.
-    fn offer(&mut self, source: &SourceId, _sdp: &str) -> Result<String, Error> {
-        Err(Error::new(Code::Source, format!("source {source} does not take a publisher"))
-            .hint("publish to a source whose state is `waiting`"))
+    /// [`Code::Source`](crate::error::Code::Source) when the source has none, which is the default.
+    fn peers(&self, source: &SourceId) -> Result<Arc<dyn Peers>, Error> {
+        Err(peers::no_peers(source))
     }
 }
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::{Failure, Flow, Sink, SourceEvent, SourceState};
+use super::supervise::BreakerState;
+use super::{Failure, Flow, Sink, SourceEvent, SourceState, Stream};
 use crate::types::{Frame, SourceId, Unmasked};
 
 /// Hands one source's frames and events to its [`Sink`].
@@ -78,11 +79,22 @@ impl Outlet {
         }
     }
 
-    /// Reports that an attempt failed and will be retried after `retry_in`, and enters `state`.
+    /// Reports that an attempt failed and will be retried after `retry_in` (`Duration::MAX`: not by itself), and enters
+    /// `state`.
     pub fn fault(&self, failure: impl Into<Failure>, attempt: u32, retry_in: Duration, state: SourceState) {
-        let Failure { reason, remedy, .. } = failure.into();
-        self.event(SourceEvent::Fault { reason, remedy, attempt, retry_in });
+        let Failure { reason, remedy, patience } = failure.into();
+        self.event(SourceEvent::Fault { reason, remedy, class: patience.class(), attempt, retry_in });
         self.enter(state);
+    }
+
+    /// Reports what the source's stream is.
+    pub fn opened(&self, stream: Stream) {
+        self.event(SourceEvent::Opened(stream));
+    }
+
+    /// Reports a new state of the source's circuit breaker.
+    pub fn breaker(&self, state: BreakerState) {
+        self.event(SourceEvent::Breaker(state));
     }
 
     /// Reports frames lost inside the backend, counted under `reason`.
@@ -153,6 +165,8 @@ mod tests {
             self.0.lock().push(match event {
                 SourceEvent::State(state) => state.as_str().into(),
                 SourceEvent::Fault { reason, attempt, .. } => format!("fault {attempt}: {reason}"),
+                SourceEvent::Opened(stream) => format!("opened {}x{}", stream.width, stream.height),
+                SourceEvent::Breaker(state) => format!("breaker {}", state.as_str()),
                 SourceEvent::Dropped { reason, count } => format!("dropped {count} {reason}"),
                 SourceEvent::Ended => "ended".into(),
                 SourceEvent::Broken(reason) => format!("broken: {reason}"),

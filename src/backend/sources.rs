@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::supervise::Hosts;
 use super::{Change, Outlet, Sink};
 use crate::config::SourcePlan;
 use crate::error::{Code, Error};
@@ -23,12 +24,17 @@ pub struct SourceContext {
     pub change: Arc<Change>,
     /// Signals the end.
     pub stop: Stop,
+    /// The hosts of the backend's sources, which limit simultaneous connections.
+    pub hosts: Arc<Hosts>,
 }
 
 /// The sources of one backend, by name. Implements what every [`Backend`](super::Backend) has in common; dropping it
 /// stops all of them.
 #[derive(Debug, Default)]
-pub struct Sources(BTreeMap<SourceId, Owned>);
+pub struct Sources {
+    owned: BTreeMap<SourceId, Owned>,
+    hosts: Arc<Hosts>,
+}
 
 #[derive(Debug)]
 struct Owned {
@@ -44,7 +50,7 @@ impl Sources {
     /// # Errors
     /// [`Code::Source`] when one is running.
     pub fn vacant(&self, source: &SourceId) -> Result<(), Error> {
-        if self.0.get(source).is_none_or(|owned| owned.outlet.closed()) {
+        if self.owned.get(source).is_none_or(|owned| owned.outlet.closed()) {
             return Ok(());
         }
         Err(Error::new(Code::Source, format!("source {source} is already running"))
@@ -64,28 +70,28 @@ impl Sources {
     ) -> Result<(), Error> {
         self.vacant(&plan.id)?;
         let (outlet, change) = (Arc::new(Outlet::new(plan.id.clone(), sink)), Arc::new(Change::default()));
-        let (ours, theirs) = (Arc::clone(&outlet), Arc::clone(&change));
+        let (ours, theirs, hosts) = (Arc::clone(&outlet), Arc::clone(&change), Arc::clone(&self.hosts));
         let thread = Thread::start(thread, move |stop| {
-            let context = SourceContext { outlet: Arc::clone(&ours), change: theirs, stop };
+            let context = SourceContext { outlet: Arc::clone(&ours), change: theirs, stop, hosts };
             // Even after a panic a source must send its last event: others wait for it.
             if catch_unwind(AssertUnwindSafe(|| run(context))).is_err() {
                 ours.break_off("an internal error; please report it".into());
             }
         })
         .map_err(|error| Error::new(Code::Source, format!("source {}: no thread for it: {error}", plan.id)))?;
-        self.0.insert(plan.id.clone(), Owned { outlet, change, thread: Some(thread) });
+        self.owned.insert(plan.id.clone(), Owned { outlet, change, thread: Some(thread) });
         Ok(())
     }
 
-    /// Adds a source that a shared thread plays, with what that thread needs of it.
     /// Adds a source that a shared thread plays; returns that thread's side of it.
+    ///
     /// # Errors
     /// As [`vacant`](Self::vacant).
     pub fn join(&mut self, plan: &SourcePlan, sink: Arc<dyn Sink>) -> Result<(Arc<Outlet>, Arc<Change>), Error> {
         self.vacant(&plan.id)?;
         let (outlet, change) = (Arc::new(Outlet::new(plan.id.clone(), sink)), Arc::new(Change::default()));
         let owned = Owned { outlet: Arc::clone(&outlet), change: Arc::clone(&change), thread: None };
-        self.0.insert(plan.id.clone(), owned);
+        self.owned.insert(plan.id.clone(), owned);
         Ok((outlet, change))
     }
 
@@ -94,7 +100,7 @@ impl Sources {
     /// # Errors
     /// [`Code::Source`] when no source has that name.
     pub fn change(&self, plan: &SourcePlan) -> Result<(), Error> {
-        let owned = self.0.get(&plan.id).ok_or_else(|| {
+        let owned = self.owned.get(&plan.id).ok_or_else(|| {
             Error::new(Code::Source, format!("source {} is not running", plan.id))
                 .hint("add it first; `dsengine sources list` shows what runs")
         })?;
@@ -104,7 +110,7 @@ impl Sources {
 
     /// Removes a source within `deadline`; it sends nothing afterwards. Unknown names are ignored.
     pub fn remove(&mut self, source: &SourceId, deadline: Duration) {
-        let Some(mut owned) = self.0.remove(source) else { return };
+        let Some(mut owned) = self.owned.remove(source) else { return };
         owned.outlet.bar();
         let left = match &mut owned.thread {
             Some(thread) => {
@@ -120,7 +126,7 @@ impl Sources {
 
     /// Removes all sources within `deadline`, and stops the thread that some of them share.
     pub fn stop(&mut self, shared: Option<Thread>, deadline: Duration) {
-        let (mut sources, mut shared) = (std::mem::take(&mut self.0), shared);
+        let (mut sources, mut shared) = (std::mem::take(&mut self.owned), shared);
         sources.values().for_each(|owned| owned.outlet.bar());
         Thread::join_all(sources.values_mut().filter_map(|owned| owned.thread.as_mut()).chain(&mut shared), deadline);
         for owned in sources.values() {

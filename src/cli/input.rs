@@ -11,6 +11,20 @@ use dsengine::{gst, telemetry};
 
 use super::exit::{Exit, refused};
 
+/// The warnings that do not concern a command without models, strategies and handlers.
+pub(crate) const UNUSED_WITHOUT_RULES: &[&str] = &[
+    "no-model",
+    "model-missing",
+    "labels-missing",
+    "script-missing",
+    "python-module",
+    "handler-not-built",
+    "webhook-without-url",
+    "email-without-address",
+    "mqtt-without-url",
+    "engine-without-tensorrt",
+];
+
 /// The flags that say what to load.
 #[derive(clap::Args, Default, Clone)]
 pub(crate) struct Input {

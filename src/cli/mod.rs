@@ -105,7 +105,7 @@ enum Command {
     Alerts(alerts::Args),
     /// Silence some alerts of a running engine for a time: add, list, end
     Silence(silence::Args),
-    /// List, add, change, remove, enable, disable and restart the sources of a running engine
+    /// List, add, change, remove, enable, disable and restart the sources of a running engine; test and discover sources
     Sources(sources::Args),
     /// Show, compare and change the configuration of a running engine
     Config(config::Args),

@@ -115,16 +115,7 @@ fn plan(args: &Args) -> Result<Plan, Exit> {
     loaded.plan.models.clear();
     loaded.plan.strategies.clear();
     loaded.plan.handlers.clear();
-    let unused =
-        ["no-model", "model-missing", "labels-missing", "script-missing", "python-module", "handler-not-built"];
-    if input::show_used(
-        &loaded,
-        &[
-            &unused[..],
-            &["webhook-without-url", "email-without-address", "mqtt-without-url", "engine-without-tensorrt"],
-        ]
-        .concat(),
-    ) {
+    if input::show_used(&loaded, input::UNUSED_WITHOUT_RULES) {
         return Err(Exit::Usage);
     }
     let mut plan = loaded.plan;

@@ -1,4 +1,7 @@
-//! `dsengine sources …`: shows and changes the sources of a running engine.
+//! `dsengine sources …`: shows and changes the sources of a running engine, and tries sources without one.
+
+mod discover;
+mod test;
 
 use clap::Subcommand;
 use hyper::Method;
@@ -29,6 +32,10 @@ enum Command {
     Disable(Named),
     /// Stop a source and start it again
     Restart(Restart),
+    /// Find the ONVIF cameras of this network, with the addresses of their streams
+    Discover(discover::Args),
+    /// Open a source without an engine, and say in one sentence what is wrong with it, or what comes
+    Test(test::Args),
 }
 
 /// A change that may be kept.
@@ -94,6 +101,8 @@ pub(crate) fn run(args: &Args) -> Exit {
         Command::Remove(named) => named.ask(&Method::DELETE, ""),
         Command::Enable(named) => named.ask(&Method::POST, "/enable"),
         Command::Disable(named) => named.ask(&Method::POST, "/disable"),
+        Command::Test(args) => test::run(args),
+        Command::Discover(args) => discover::run(args),
         Command::Restart(Restart { id, client }) => {
             let done = client.ask(&Method::POST, &format!("/api/v1/sources/{}/restart", segment(id)), None);
             Exit::of(done.map(|_| {
@@ -132,6 +141,9 @@ fn list(client: &Client) -> Result<(), Exit> {
             text(&source["origin"]),
             text(&source["config"]["uri"]),
         );
+        if let Some(name) = source["config"]["name"].as_str() {
+            println!("  name: {name}");
+        }
         if let Some(error) = status["error"].as_str() {
             println!("  error: {error}");
         }

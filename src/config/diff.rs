@@ -184,6 +184,7 @@ const SETTINGS: &[Setting] = &[
     setting!("monitoring.health_check_interval", health.check_every),
     setting!("monitoring.log_metrics", health.log_metrics),
     setting!("monitoring.profiling_enabled", health.profile),
+    setting!("monitoring.degradation", health.degradation),
     setting!("monitoring.thresholds", health.thresholds),
     setting!("monitoring.metrics_enabled", admin.metrics),
     setting!("monitoring.prometheus.path", admin.metrics_path),
@@ -238,27 +239,33 @@ impl SourcePlan {
             input,
             realtime,
             repeat,
+            picture_max,
+            frames_held_max,
+            name: _,
+            max_objects: _,
             fps: _,
             every: _,
+            priority: _,
             zones: _,
             blackout: _,
             confidence: _,
-            max_objects: _,
             alerts: _,
             retry: _,
+            recovery: _,
         } = self;
         (id, input, realtime, repeat) == (&other.id, &other.input, &other.realtime, &other.repeat)
+            && (picture_max, frames_held_max) == (&other.picture_max, &other.frames_held_max)
     }
 }
 
 impl StrategyPlan {
-    /// Whether both are the same version of a strategy, regardless of sources, filtering, schedule, tags and whether its
-    /// state survives a restart.
+    /// Whether both are the same version of a strategy, regardless of sources, filtering, schedule, tags, whether it is
+    /// optional and whether its state survives a restart.
     pub fn same_version(&self, other: &Self) -> bool {
         let (sources, schedule) = (other.sources.clone(), other.schedule.clone());
         let (filters, persist_state) = (other.filters, other.persist_state);
-        let tags = other.tags.clone();
-        let placed = Self { sources, filters, schedule, tags, persist_state, ..self.clone() };
+        let (tags, optional) = (other.tags.clone(), other.optional);
+        let placed = Self { sources, filters, schedule, tags, persist_state, optional, ..self.clone() };
         placed == *other
     }
 
@@ -269,10 +276,11 @@ impl StrategyPlan {
 }
 
 impl ModelPlan {
-    /// Whether both are the same model, regardless of sources, minimum score and schedule.
+    /// Whether both are the same model, regardless of sources, minimum score, schedule and whether it is optional.
     pub fn same_model(&self, other: &Self) -> bool {
         let (sources, schedule) = (other.sources.clone(), other.schedule.clone());
-        let placed = Self { sources, confidence: other.confidence, schedule, ..self.clone() };
+        let (confidence, optional) = (other.confidence, other.optional);
+        let placed = Self { sources, confidence, schedule, optional, ..self.clone() };
         placed == *other
     }
 

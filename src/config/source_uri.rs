@@ -8,22 +8,17 @@ use super::secret;
 
 /// A parsed URI.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Parsed {
-    /// A supported input.
-    Input {
-        input: Input,
-        /// Whether it loops.
-        repeat: bool,
-        /// Whether it plays in real time, by its parameters.
-        realtime: bool,
-    },
-    /// A kind that is not supported yet.
-    NotBuilt(SourceType),
+pub(super) struct Parsed {
+    pub(super) input: Input,
+    /// Whether it loops.
+    pub(super) repeat: bool,
+    /// Whether it plays in real time, by its parameters.
+    pub(super) realtime: bool,
 }
 
 impl Parsed {
     pub(super) fn once(input: Input) -> Self {
-        Self::Input { input, repeat: false, realtime: false }
+        Self { input, repeat: false, realtime: false }
     }
 }
 
@@ -42,13 +37,11 @@ pub(super) fn kind_of(uri: &str) -> Result<SourceType, Refusal> {
     let Some((scheme, _)) = uri.split_once("://") else { return Ok(SourceType::File) };
     let lower = scheme.to_ascii_lowercase();
     sources::of_scheme(&lower).ok_or_else(|| {
-        // A typo more likely means a supported scheme.
-        let near = nearest(&lower, sources::built_schemes()).or_else(|| nearest(&lower, sources::planned_schemes()));
-        let label = match near {
+        let label = match nearest(&lower, sources::schemes()) {
             Some(near) => format!("did you mean `{near}://`?"),
-            None => {
-                "known are a path, file://, rtsp://, http://, test, scene:NAME, trace:PATH, gst:ELEMENTS".to_owned()
-            }
+            None => "known are a path, file://, rtsp://, http://, test, scene:NAME, trace:PATH, mqtt://, detections:, \
+                     gst:ELEMENTS"
+                .to_owned(),
         };
         (format!("no source is read from `{scheme}://`"), label)
     })
@@ -62,15 +55,13 @@ pub(super) fn generated_id(input: &Parsed, index: usize) -> String {
 /// The name of a source derived from its input, if possible.
 pub(super) fn stem(input: &Parsed) -> Option<String> {
     let stem = |path: &std::path::Path| path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
-    match input {
-        Parsed::Input { input, .. } => match input {
-            Input::File(path) | Input::Trace(path) => stem(path),
-            Input::Scene { name, .. } => stem(std::path::Path::new(name)),
-            Input::Web(web) => web.stem(),
-            Input::Images(images) => images.folder.file_name().map(|name| name.to_string_lossy().into_owned()),
-            Input::Test { .. } | Input::Rtsp(_) | Input::Webcam(_) | Input::Chain { .. } => None,
-        },
-        Parsed::NotBuilt(_) => None,
+    match &input.input {
+        Input::File(path) | Input::Trace(path) => stem(path),
+        Input::Scene { name, .. } => stem(std::path::Path::new(name)),
+        Input::Web(web) => web.stem(),
+        Input::Images(images) => images.folder.file_name().map(|name| name.to_string_lossy().into_owned()),
+        Input::Test { .. } | Input::Rtsp(_) | Input::Webcam(_) | Input::Chain { .. } => None,
+        Input::Webrtc(_) | Input::Detections(_) => None,
     }
 }
 
@@ -101,7 +92,7 @@ mod tests {
         assert_eq!(read("scene:street"), scene("street", true, None, false));
         assert_eq!(read("scene:street?seed=1&pixels=false&live=true"), scene("street", false, Some(1), true));
         let endless = read("scene:street?loop=true");
-        assert!(matches!(endless, Ok(Parsed::Input { repeat: true, .. })), "{endless:?}");
+        assert!(matches!(endless, Ok(Parsed { repeat: true, .. })), "{endless:?}");
         let bare = plan("street", SourceType::Scene, &Parameters::default(), &|path| PathBuf::from(path));
         assert_eq!(bare, scene("street", true, None, false), "`type: scene` says what a bare word is");
         assert_eq!(read("trace:a.jsonl"), Ok(Parsed::once(Input::Trace("a.jsonl".into()))));

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::config::Input;
+use crate::config::{DetectionsFrom, Input};
 use crate::scene::Scene;
 use crate::types::SourceId;
 
@@ -28,6 +28,10 @@ fn opened(input: &Input) -> Option<(&'static str, PathBuf)> {
         Input::Webcam(webcam) => Some(("uri", webcam.device.clone())),
         // Its elements may open any device and reach any host.
         Input::Chain { chain, .. } => Some(("uri", chain.into())),
-        Input::Test { .. } => None,
+        Input::Detections(plan) => match &plan.from {
+            DetectionsFrom::Mqtt(topic) => topic.ca_file.clone().map(|file| ("parameters.ca_file", file)),
+            DetectionsFrom::Post => None,
+        },
+        Input::Webrtc(_) | Input::Test { .. } => None,
     }
 }

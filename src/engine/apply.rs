@@ -40,6 +40,7 @@ impl Owner {
         self.versions.settle();
         let waits_for_restart = hold_back(&self.plan, &mut next);
         let diff = Diff::between(&self.plan, &next);
+        self.refuse_additions(&diff)?;
         self.apply_diff(next, &diff, waits_for_restart)
     }
 
@@ -185,7 +186,7 @@ impl Owner {
     fn change_sources(&self, next: &Plan, diff: &Diff, undo: &mut Undo) -> Result<(), Error> {
         for id in &diff.sources.changed {
             let (Some(old), Some(new)) = (source(&self.plan, id), source(next, id)) else { continue };
-            if old.same_input(new) && (old.fps, old.every, &old.retry) != (new.fps, new.every, &new.retry) {
+            if old.same_input(new) && is_changed_live(old, new) {
                 undo.changed.push(old.clone());
                 self.parts.backends.change(new).map_err(|error| error.about(format!("sources[{id}]")))?;
             }
@@ -304,8 +305,7 @@ impl Owner {
             let Some(unit) = self.units.get(&plan.id) else { continue };
             unit.route.change(plan);
             let old = source(former, &plan.id);
-            let limits = |plan: &SourcePlan| (plan.confidence, plan.max_objects);
-            let other = old.is_some_and(|old| old.same_input(plan) && limits(old) != limits(plan));
+            let other = old.is_some_and(|old| old.same_input(plan) && old.confidence != plan.confidence);
             if other || old.is_some() && (diff.order || !diff.models.is_empty()) {
                 unit.route.set_stages(self.parts.stages(plan, &self.plan, &self.models, &unit.route));
             }
@@ -343,6 +343,7 @@ impl Owner {
             let running = &mut guest.running.plan;
             (running.sources, running.filters) = (strategy.sources.clone(), strategy.filters);
             running.schedule.clone_from(&strategy.schedule);
+            running.optional = strategy.optional;
             true
         });
         for gone in former.strategies.iter().filter(|old| !plan.strategies.iter().any(|new| new.name == old.name)) {
@@ -374,6 +375,13 @@ impl Owner {
         self.publish();
         started.inspect(|()| tracing::info!(source = %id, "restarted"))
     }
+}
+
+/// Whether settings differ that a backend applies to a running source.
+fn is_changed_live(old: &SourcePlan, new: &SourcePlan) -> bool {
+    let live =
+        |plan: &SourcePlan| (plan.fps, plan.every, plan.retry.clone(), plan.recovery.clone(), plan.blackout.clone());
+    live(old) != live(new)
 }
 
 fn source<'a>(plan: &'a Plan, id: &SourceId) -> Option<&'a SourcePlan> {

@@ -5,11 +5,13 @@ use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
+use crate::backend::detections::DetectionsBackend;
+use crate::backend::peers::no_peers;
 use crate::backend::scene::SceneBackend;
 use crate::backend::trace::TraceBackend;
-use crate::backend::{Backend, Sink};
+use crate::backend::{Backend, Intake, Peers, Sink};
 use crate::config::{BackendKind, SourcePlan};
 use crate::error::{Code, Error};
 use crate::gst::GstBackend;
@@ -30,6 +32,8 @@ pub(super) struct Backends {
     /// The embedder's own backend, which then plays every source.
     own: Option<MakeBackend>,
     state: Mutex<State>,
+    /// What takes messages, by source: messages do not wait while another source is started or removed.
+    intakes: RwLock<BTreeMap<SourceId, Arc<dyn Intake>>>,
 }
 
 #[derive(Default)]
@@ -42,7 +46,7 @@ struct State {
 
 impl Backends {
     pub(super) fn new(clock: Arc<dyn Clock>, own: Option<MakeBackend>) -> Self {
-        Self { clock, own, state: Mutex::default() }
+        Self { clock, own, state: Mutex::default(), intakes: RwLock::default() }
     }
 
     /// Whether the embedder's own backend plays every source.
@@ -56,6 +60,7 @@ impl Backends {
             (Some(make), _) => make(clock)?,
             (None, Some(BackendKind::Scene)) => Box::new(SceneBackend::new(clock)),
             (None, Some(BackendKind::Trace)) => Box::new(TraceBackend::default()),
+            (None, Some(BackendKind::Detections)) => Box::new(DetectionsBackend::new(clock)),
             (None, Some(BackendKind::Gst) | None) => Box::new(GstBackend::new(clock)?),
         })
     }
@@ -81,8 +86,14 @@ impl Backends {
             return Err(Error::new(Code::Source, "the engine is stopping"));
         }
         let kind = self.kind(plan);
-        self.backend(&mut state, kind)?.add_source(plan, sink)?;
+        let backend = self.backend(&mut state, kind)?;
+        backend.add_source(plan, sink)?;
+        let intake = backend.intake(&plan.id);
         state.sources.insert(plan.id.clone(), kind);
+        drop(state);
+        if let Some(intake) = intake {
+            self.intakes.write().insert(plan.id.clone(), intake);
+        }
         Ok(())
     }
 
@@ -113,6 +124,7 @@ impl Backends {
 
     /// Stops a source and frees its resources.
     pub(super) fn remove(&self, source: &SourceId) {
+        self.intakes.write().remove(source);
         let mut state = self.state.lock();
         let State { running, sources, .. } = &mut *state;
         if let Some(backend) = sources.remove(source).and_then(|kind| running.get_mut(&kind)) {
@@ -120,21 +132,26 @@ impl Backends {
         }
     }
 
-    /// Passes a publisher's SDP offer to the source's backend; returns the answer.
+    /// What takes messages for a source; `None` if it takes none.
+    pub(super) fn intake(&self, source: &str) -> Option<Arc<dyn Intake>> {
+        self.intakes.read().get(&SourceId::from(source)).cloned()
+    }
+
+    /// The WebRTC side of a source.
     ///
     /// # Errors
-    /// When there is no such source, or it does not accept publishers.
-    pub(super) fn offer(&self, source: &SourceId, sdp: &str) -> Result<String, Error> {
-        let mut state = self.state.lock();
-        let State { running, sources, .. } = &mut *state;
-        match sources.get(source).and_then(|kind| running.get_mut(kind)) {
-            Some(backend) => backend.offer(source, sdp),
-            None => Err(Error::new(Code::Source, format!("there is no source '{source}'"))),
+    /// When there is no such source, or it has none.
+    pub(super) fn peers(&self, source: &SourceId) -> Result<Arc<dyn Peers>, Error> {
+        let state = self.state.lock();
+        match state.sources.get(source).and_then(|kind| state.running.get(kind)) {
+            Some(backend) => backend.peers(source),
+            None => Err(no_peers(source)),
         }
     }
 
     /// Stops every source; none can be started afterwards.
     pub(super) fn stop(&self, left: impl Fn() -> Duration) {
+        self.intakes.write().clear();
         let running = {
             let mut state = self.state.lock();
             state.stopped = true;

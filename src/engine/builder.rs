@@ -11,7 +11,7 @@ use super::backends::{Backends, MakeBackend};
 use super::handle::{Handle, Shared};
 use super::health::Watch;
 use super::keeper::Keeper;
-use super::lanes::{Observer, Reaper};
+use super::lanes::{LaneThreads, Observer, Reaper};
 use super::models::Models;
 use super::owner::{Boards, Owner, OwnerThread, queue};
 use super::parts::{Factory, Inference, OwnStrategy, Parts};
@@ -192,7 +192,8 @@ impl Builder {
             delivery.keep_pictures(folder, &plan.pictures)?;
         }
         guests.state().restore(delivery.outbox().take_saved(SavedKind::State, ""));
-        let (pool, in_flight_max) = Parts::pool(&plan, &clock);
+        let given = Arc::default();
+        let (pool, in_flight_max) = Parts::pool(&plan, &clock, &given);
         pool.set_batch(plan.batch_size, plan.batch_timeout);
         let own =
             strategies.into_iter().map(|(name, make)| OwnStrategy { board: StrategyBoard::new(&name, "own"), make });
@@ -200,6 +201,8 @@ impl Builder {
             guests,
             delivery,
             pool,
+            threads: LaneThreads::new(Arc::clone(&clock)),
+            given,
             in_flight_max,
             backends: Backends::new(Arc::clone(&clock), backend),
             reaper: Reaper::start()?,

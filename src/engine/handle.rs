@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use crossbeam_channel::Receiver;
 use parking_lot::Mutex;
 
+use super::degrade::Degradation;
 use super::lanes::ModelUnit;
 use super::models;
 use super::owner::{Owner, OwnerQueue};
@@ -23,6 +24,7 @@ use super::view::status::{AlertStatus, HandlerStatus, PluginStatus, Status, Stra
 use super::view::strategy::StrategyBoard;
 use crate::alert::records::Records;
 use crate::alert::{Commanded, Outbox, Switches};
+use crate::backend::{Intake, Peers};
 use crate::config::Plan;
 use crate::error::{Code, Error};
 use crate::guest::Files;
@@ -55,6 +57,8 @@ pub(super) struct Shared {
     pub(super) owner: OwnerQueue,
     /// The engine's own thresholds.
     pub(super) thresholds: Mutex<Thresholds>,
+    /// What is given up for overload.
+    pub(super) degradation: Mutex<Degradation>,
     /// The newest figures, for the log.
     pub(super) figures: Figures,
     view: ArcSwap<View>,
@@ -81,6 +85,7 @@ impl Shared {
             owner,
             view: ArcSwap::from_pointee(View { plan, sources: Vec::new(), strategies: Vec::new(), models: Vec::new() }),
             thresholds: Mutex::default(),
+            degradation: Mutex::default(),
             figures: Figures::default(),
             notes: Mutex::default(),
         }
@@ -173,14 +178,6 @@ impl Handle {
     pub fn restart_source(&self, source: &str) -> Result<(), Error> {
         let id = SourceId::from(source);
         self.ask(move |owner| owner.restart_source(&id))?
-    }
-
-    /// Passes a publisher's SDP offer to a source that waits for one; returns the answer.
-    ///
-    /// # Errors
-    /// When there is no such source, or it does not accept publishers.
-    pub fn offer(&self, source: &str, sdp: &str) -> Result<String, Error> {
-        self.0.parts.backends.offer(&SourceId::from(source), sdp)
     }
 
     /// Sets a note on the engine's health in `who`'s name, replacing the former one; `None` removes it.
@@ -290,9 +287,10 @@ impl EngineApi for Handle {
     fn status(&self) -> Status {
         let (shared, view) = (&self.0, self.0.view());
         let alerts = AlertStatus::read(shared.parts.delivery.outbox(), shared.clock.monotonic_ns());
-        let zones: BTreeMap<_, _> = view.plan.sources.iter().map(|source| (&source.id, &*source.zones)).collect();
-        let status = |source: &Arc<SourceUnit>| {
-            source.route.status().with_zones(zones.get(&source.route.id).copied().unwrap_or_default())
+        let plans: BTreeMap<_, _> = view.plan.sources.iter().map(|source| (&source.id, source)).collect();
+        let status = |source: &Arc<SourceUnit>| match plans.get(&source.route.id) {
+            Some(plan) => source.route.status().of_plan(plan.name.as_deref(), &plan.zones),
+            None => source.route.status(),
         };
         let sources = view.sources.iter().map(status).collect();
         let off = |name: &str| view.models.iter().any(|model| model.plan.name == name && model.is_off());
@@ -306,7 +304,9 @@ impl EngineApi for Handle {
         let external: Vec<String> = shared.notes.lock().values().cloned().collect();
         let is_there = |name: &str| view.strategies.iter().any(|board| *board.name == *name);
         let of_models = view.models.iter().flat_map(|model| model.problems());
-        let notes = external.into_iter().chain(of_models).chain(shared.parts.guests.never(is_there)).collect();
+        let overload = shared.degradation.lock().problem();
+        let notes = external.into_iter().chain(of_models).chain(shared.parts.guests.never(is_there));
+        let notes = notes.chain(overload).collect();
         let checks = shared.thresholds.lock().checks(shared.clock.monotonic_ns());
         Status::new(name, uptime_s, sources, strategies, handlers, alerts, shared.rejected.list())
             .of(&view.plan)
@@ -342,12 +342,21 @@ impl EngineApi for Handle {
         let metrics = &self.0.metrics;
         metrics.problems.set(problems as i64);
         metrics.queue("inference").set(self.0.parts.pool.waiting() as i64);
+        metrics.queue("lanes").set(self.0.parts.threads.waiting() as i64);
         metrics.queue("changes").set(self.0.owner.queue.len() as i64);
         self.0.metrics.render()
     }
 
+    fn peers(&self, source: &str) -> Result<Arc<dyn Peers>, Error> {
+        self.0.parts.backends.peers(&SourceId::from(source))
+    }
+
     fn count_refused(&self, reason: &'static str) {
         self.0.metrics.refused(reason);
+    }
+
+    fn intake(&self, source: &str) -> Option<Arc<dyn Intake>> {
+        self.0.parts.backends.intake(source)
     }
 
     fn live(&self, source: &str) -> Option<Arc<Live>> {

@@ -1,5 +1,5 @@
 //! The thread that monitors the engine: samples the machine, logs the figures, checks the thresholds, and looks for
-//! lost sources (`losses`).
+//! lost sources (`losses`) and for overload (`overload`).
 //!
 //! A crossed threshold is a problem in `/health` and one alert of the source `engine`, with the ordinary policy and
 //! handlers. Thresholds apply while a source is live or repeats: a run that ends by itself may use the whole machine.
@@ -12,7 +12,8 @@ use serde_json::json;
 
 use super::handle::{Handle, Shared};
 use super::losses::Losses;
-use super::thresholds::{Subject, Turn};
+use super::overload::{self, Overload};
+use super::thresholds::Subject;
 use super::view::outside::EngineApi as _;
 use super::view::status::Status;
 use crate::alert::Gate;
@@ -80,6 +81,7 @@ struct Monitor {
     counted: BTreeMap<SourceId, Counted>,
     gate: Option<Gate>,
     losses: Losses,
+    overload: Overload,
     /// Number of alerts raised.
     raised: u64,
 }
@@ -98,6 +100,7 @@ impl Monitor {
             counted: BTreeMap::new(),
             gate: None,
             losses: Losses::default(),
+            overload: Overload::default(),
             raised: 0,
         }
     }
@@ -109,6 +112,11 @@ impl Monitor {
         let plan = Arc::clone(&self.shared.view().plan);
         self.losses.look(&self.shared, &plan, now_ns);
         self.shared.parts.delivery.standings().iter().for_each(|standing| standing.sample(now_ns));
+        if let Some(change) =
+            self.overload.check(&self.shared, &plan, &self.sample, now_ns).filter(|change| change.is_worse)
+        {
+            self.raise(&plan, "system.degraded", overload::key(change.step), &change.message, now_ns);
+        }
         let health = &plan.health;
         if is_due(self.sampled_ns, health.sample_every, now_ns) {
             self.sampled_ns = now_ns;
@@ -169,7 +177,8 @@ impl Monitor {
             let rule = turn.subject.kind.rule();
             if turn.is_crossed {
                 tracing::warn!(rule, "{}", turn.message);
-                self.raise(plan, &turn, now_ns);
+                let key = turn.subject.source.as_ref().map_or("", SourceId::as_str);
+                self.raise(plan, rule, key, &turn.message, now_ns);
             } else {
                 tracing::info!(rule, "{}", turn.message);
             }
@@ -209,8 +218,8 @@ impl Monitor {
         values
     }
 
-    /// Raises the alert for a crossed threshold.
-    fn raise(&mut self, plan: &Plan, turn: &Turn, now_ns: u64) {
+    /// Raises an alert of the engine.
+    fn raise(&mut self, plan: &Plan, rule: &str, key: &str, message: &str, now_ns: u64) {
         let Shared { parts, metrics, clock, .. } = &*self.shared;
         let gate = self.gate.get_or_insert_with(|| {
             let source = SourceId::from(ENGINE_SOURCE);
@@ -219,10 +228,10 @@ impl Monitor {
         });
         gate.set_plan(&plan.alerts);
         let raised = Raised {
-            rule: turn.subject.kind.rule().into(),
+            rule: rule.into(),
             level: Some(Level::High),
-            key: turn.subject.source.as_ref().map_or("", SourceId::as_str).into(),
-            message: turn.message.as_str().into(),
+            key: key.into(),
+            message: message.into(),
             detections: Vec::new(),
             tags: Vec::new(),
             picture: None,

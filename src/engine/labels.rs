@@ -11,6 +11,7 @@ use crate::strategy::MOTION_LABEL;
 /// Reasons why other labels than the models' may occur.
 const OF_A_RULE: &str = "a rule before it may add others";
 const OF_A_TRACE: &str = "a trace may have any";
+const OF_A_CAMERA: &str = "a camera that detects by itself may send any";
 const OF_A_BACKEND: &str = "its backend may bring others";
 const UNNAMED: &str = "a model's classes have no names: set its labels_path";
 
@@ -38,10 +39,11 @@ fn labels(plan: &Plan, source: &SourcePlan, foreign: bool, classes: impl Fn(&str
     match &source.input {
         _ if foreign => return any(OF_A_BACKEND),
         Input::Trace(_) => return any(OF_A_TRACE),
+        Input::Detections(_) => return any(OF_A_CAMERA),
         Input::Scene { pixels: false, .. } => {
             return Labels { names: LABELS.map(Into::into).to_vec(), others: None };
         }
-        Input::Images(_) | Input::Webcam(_) | Input::Chain { .. } => {}
+        Input::Images(_) | Input::Webcam(_) | Input::Chain { .. } | Input::Webrtc(_) => {}
         Input::File(_) | Input::Rtsp(_) | Input::Web(_) | Input::Test { .. } | Input::Scene { .. } => {}
     }
     let mut known = Labels::default();

@@ -17,6 +17,7 @@ mod backends;
 mod builder;
 mod check;
 mod clock;
+mod degrade;
 mod handle;
 mod handlers;
 mod health;
@@ -26,6 +27,7 @@ mod lanes;
 mod losses;
 mod lost;
 mod models;
+mod overload;
 mod owner;
 mod parts;
 mod silences;
@@ -126,6 +128,7 @@ impl Engine {
         for source in &view.sources {
             source.end();
         }
+        parts.threads.stop();
         if ended {
             parts.reaper.stop();
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::backends::Backends;
-use super::lanes::{ModelUnit, Observer, Pool, Reaper, in_flight_max};
+use super::lanes::{Given, LaneThreads, ModelUnit, Observer, Pool, Reaper, in_flight_max};
 use super::summary::RemovedSources;
 use super::versions::Guests;
 use super::view::live::Events;
@@ -50,6 +50,9 @@ pub(super) struct Parts {
     pub(super) guests: Arc<Guests>,
     pub(super) delivery: Delivery,
     pub(super) pool: Pool,
+    pub(super) threads: LaneThreads,
+    /// What is given up for overload.
+    pub(super) given: Arc<Given>,
     pub(super) backends: Backends,
     pub(super) reaper: Reaper,
     pub(super) events: Arc<Events>,
@@ -85,9 +88,9 @@ impl Parts {
     }
 
     /// The pool for a plan, and the maximum number of a source's frames in flight.
-    pub(super) fn pool(plan: &Plan, clock: &Arc<dyn Clock>) -> (Pool, u64) {
+    pub(super) fn pool(plan: &Plan, clock: &Arc<dyn Clock>, given: &Arc<Given>) -> (Pool, u64) {
         let workers = Self::workers(plan);
-        (Pool::new(workers, Arc::clone(clock)), in_flight_max(workers))
+        (Pool::new(workers, Arc::clone(clock), Arc::clone(given)), in_flight_max(workers))
     }
 
     /// Loads a model, warms it up and opens a session for each worker.

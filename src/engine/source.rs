@@ -2,11 +2,10 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
 use parking_lot::Mutex;
 
-use super::lanes::{Inlet, Lane, Limits, OnProbation, Route, Rule, RuleSettings, Shadow, Stages, spawn};
+use super::lanes::{Inlet, Lane, LaneHandle, OnProbation, Place, Route, Rule, RuleSettings, Shadow, Stages};
 use super::models::Models;
 use super::parts::Parts;
 use super::versions::{GuestStrategy, Versions};
@@ -24,7 +23,7 @@ use crate::types::SourceId;
 pub(super) struct SourceUnit {
     pub(super) route: Arc<Route>,
     pub(super) live: Arc<Live>,
-    lane: Mutex<Option<JoinHandle<()>>>,
+    lane: Mutex<Option<LaneHandle>>,
 }
 
 /// A source that is built and not yet running.
@@ -48,7 +47,7 @@ impl Parts {
         let unended = Arc::clone(&self.unended);
         let route = Arc::new(Route::new(
             source,
-            self.in_flight_max,
+            source.frames_held_max.map_or(self.in_flight_max, |most| self.in_flight_max.min(most.into())),
             self.metrics.source(&source.id),
             Arc::clone(&self.clock),
             Arc::clone(&self.events),
@@ -102,6 +101,7 @@ impl Parts {
             events: Arc::clone(&self.events),
             observer: self.observer.clone(),
             states: Arc::clone(self.guests.state()),
+            given: Arc::clone(&self.given),
             clock: Arc::clone(&self.clock),
         }
     }
@@ -110,8 +110,7 @@ impl Parts {
     pub(super) fn stages(&self, source: &SourcePlan, plan: &Plan, models: &Models, route: &Route) -> Stages {
         let judging = plan.models.iter().filter(|model| model.judges(&source.id));
         let units: Vec<_> = judging.filter_map(|model| models.get(&model.name).cloned()).collect();
-        let limits = Limits { confidence: source.confidence, max_objects: source.max_objects };
-        Stages::attach(&self.pool, &units, route.credit(), limits)
+        Stages::attach(&self.pool, &units, route.credit(), source.confidence)
     }
 
     /// Builds the running version of a strategy for a source's lane.
@@ -196,6 +195,12 @@ fn order(source: &SourcePlan) -> Order {
     }
 }
 
+/// The kind of thread that a source's lane runs on: a source without pictures whose frames have a pace needs little.
+fn place(source: &SourcePlan) -> Place {
+    let is_paced = source.input.is_live() || source.realtime;
+    if is_paced && !source.input.has_pixels() { Place::Shared } else { Place::Own }
+}
+
 /// Whether a strategy detects from pixels, before the tracker.
 pub(super) fn is_detector(strategy: &StrategyPlan) -> bool {
     match strategy.kind {
@@ -225,8 +230,8 @@ impl Built {
         }
         let running = Arc::clone(&route);
         // From here on the lane's end ends the source.
-        let thread = spawn(format!("lane-{}", route.id), move || lane.run()).inspect_err(|_| running.finish())?;
-        let unit = Arc::new(SourceUnit { route, live, lane: Mutex::new(Some(thread)) });
+        let lane = parts.threads.run(lane, place(plan)).inspect_err(|_| running.finish())?;
+        let unit = Arc::new(SourceUnit { route, live, lane: Mutex::new(Some(lane)) });
         let added = parts.backends.add(plan, Arc::new(Inlet(Arc::clone(&unit.route))));
         if let Err(error) = added {
             unit.end();
@@ -258,8 +263,7 @@ impl SourceUnit {
         self.route.inbox.close();
         self.route.set_stages(Stages::default());
         if let Some(lane) = self.lane.lock().take() {
-            // The panic hook has logged a lane's panic; its source is closed either way.
-            let _ = lane.join();
+            lane.join();
         }
     }
 }
@@ -268,6 +272,20 @@ impl SourceUnit {
 mod tests {
     use super::*;
     use crate::backend::tests::plan;
+
+    #[test]
+    fn lanes_of_sources_with_a_pace_and_without_pictures_share_threads() {
+        let scene = |pixels, live| Input::Scene { name: "street".into(), pixels, seed: None, live };
+        for (input, expected) in [
+            (scene(false, true), Place::Shared),
+            (scene(true, true), Place::Own),
+            (scene(false, false), Place::Own),
+            (Input::Trace("a.jsonl".into()), Place::Own),
+        ] {
+            assert_eq!(place(&SourcePlan { input: input.clone(), ..plan("a") }), expected, "{input:?}");
+        }
+        assert_eq!(place(&SourcePlan { realtime: true, input: scene(false, false), ..plan("a") }), Place::Shared);
+    }
 
     #[test]
     fn what_plays_at_its_own_pace_is_ordered_by_arrival_and_what_does_not_by_its_frames() {

@@ -1,16 +1,20 @@
 //! The GStreamer backend: checks, starts, changes and removes sources.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use gstreamer as gst;
 use gstreamer::prelude::*;
 
-use super::chain;
 use super::playback::Playback;
-use crate::backend::{Backend, Sink, Sources, supervise};
-use crate::config::{Input, SourcePlan};
+use super::webrtc::{Door, Pulling, Reception, Sessions};
+use super::{chain, doctor};
+use crate::backend::peers::no_peers;
+use crate::backend::{Backend, Peers, Sink, Sources, supervise};
+use crate::config::{Input, Sender, SourcePlan};
 use crate::error::{Code, Error};
 use crate::outbound;
 use crate::types::{Clock, SourceId};
@@ -19,6 +23,10 @@ use crate::types::{Clock, SourceId};
 pub struct GstBackend {
     clock: Arc<dyn Clock>,
     sources: Sources,
+    /// The WebRTC side of each source.
+    doors: BTreeMap<SourceId, Arc<Door>>,
+    /// Viewers of all of them.
+    viewers: Arc<AtomicUsize>,
 }
 
 impl GstBackend {
@@ -31,7 +39,7 @@ impl GstBackend {
             Error::new(Code::Pipeline, format!("GStreamer does not start: {error}"))
                 .hint("`dsengine doctor` shows what is installed")
         })?;
-        Ok(Self { clock, sources: Sources::default() })
+        Ok(Self { clock, sources: Sources::default(), doors: BTreeMap::new(), viewers: Arc::default() })
     }
 }
 
@@ -43,21 +51,54 @@ impl Backend for GstBackend {
     fn add_source(&mut self, plan: &SourcePlan, sink: Arc<dyn Sink>) -> Result<(), Error> {
         check(plan)?;
         let (ours, clock) = (plan.clone(), Arc::clone(&self.clock));
-        self.sources.start(plan, sink, &format!("src-{}", plan.id), move |context| {
-            supervise::run(Playback::new(Arc::clone(&clock)), ours, clock, context);
-        })
+        let door = Door::new(plan, Arc::clone(&clock), &self.viewers);
+        let theirs = Arc::clone(&door);
+        self.sources.start(plan, sink, &format!("src-{}", plan.id), move |context| match &ours.input {
+            Input::Webrtc(webrtc) if webrtc.from == Sender::Publisher => {
+                supervise::run(Reception(theirs), ours, clock, context);
+            }
+            Input::Webrtc(_) => supervise::run(Pulling(Arc::clone(&theirs.encoded)), ours, clock, context),
+            _ => supervise::run(Playback::new(Arc::clone(&clock), Arc::clone(&theirs.encoded)), ours, clock, context),
+        })?;
+        self.doors.insert(plan.id.clone(), door);
+        Ok(())
     }
 
     fn change_source(&mut self, plan: &SourcePlan) -> Result<(), Error> {
+        if let Some(door) = self.doors.get(&plan.id) {
+            door.change(plan);
+        }
         self.sources.change(plan)
     }
 
     fn remove_source(&mut self, source: &SourceId, deadline: Duration) {
+        if let Some(door) = self.doors.remove(source) {
+            door.close();
+        }
         self.sources.remove(source, deadline);
     }
 
     fn stop(&mut self, deadline: Duration) {
+        self.close_doors();
         self.sources.stop(None, deadline);
+    }
+
+    fn peers(&self, source: &SourceId) -> Result<Arc<dyn Peers>, Error> {
+        let door = self.doors.get(source).ok_or_else(|| no_peers(source))?;
+        Ok(Arc::new(Sessions(Arc::clone(door))))
+    }
+}
+
+impl GstBackend {
+    fn close_doors(&mut self) {
+        self.doors.values().for_each(|door| door.end());
+        std::mem::take(&mut self.doors).into_values().for_each(|door| door.close());
+    }
+}
+
+impl Drop for GstBackend {
+    fn drop(&mut self) {
+        self.close_doors();
     }
 }
 
@@ -73,6 +114,7 @@ fn check(plan: &SourcePlan) -> Result<(), Error> {
             installed(plan, "rtspsrc")
         }
         Input::Web(web) => check_authorities(plan, web.ca_file.as_deref()),
+        Input::Webrtc(_) => ["webrtcbin", "nicesrc"].iter().try_for_each(|name| installed(plan, name)),
         Input::Test { pattern, width, height, fps, .. } => {
             if *width == 0 || *height == 0 || !(fps.is_finite() && *fps > 0.0) {
                 return Err(wrong("a test picture needs a size and a frame rate above zero"));
@@ -85,15 +127,15 @@ fn check(plan: &SourcePlan) -> Result<(), Error> {
             }
             Ok(())
         }
-        Input::Scene { .. } | Input::Trace(_) => Err(wrong("GStreamer plays no such source")),
+        Input::Scene { .. } | Input::Trace(_) | Input::Detections(_) => Err(wrong("GStreamer plays no such source")),
     }
 }
 
-/// Checks that an element of the plugins "good" is installed.
+/// Checks that an element is installed.
 fn installed(plan: &SourcePlan, element: &str) -> Result<(), Error> {
     gst::ElementFactory::find(element).map(drop).ok_or_else(|| {
         Error::new(Code::Pipeline, format!("source {}: GStreamer's {element} is not installed", plan.id))
-            .hint("apt-get install gstreamer1.0-plugins-good")
+            .hint(doctor::remedy(element))
     })
 }
 

@@ -10,13 +10,14 @@ use parking_lot::Mutex;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::decode::camera_decodebin;
+use super::encoded::Encoded;
 use super::feed::{add, make};
 use super::observed::Observed;
 use super::probe::Probe;
 use super::redirect::Redirects;
 use super::tls;
 use crate::backend::{Cause, Failure};
-use crate::config::{Camera, Input, Transport};
+use crate::config::{Camera, Input, PictureMax, Transport};
 use crate::types::Clock;
 
 /// How far the RTSP handshake has come.
@@ -40,6 +41,18 @@ pub(super) struct Attempts {
     pub(super) pause: Duration,
     /// The last segment that was played of a live playlist: another attempt does not play it again.
     pub(super) played: Arc<Mutex<Option<Last>>>,
+    /// Takes the source's encoded pictures.
+    pub(super) encoded: Arc<Encoded>,
+    /// Larger pictures are scaled down to it.
+    pub(super) picture_max: Option<PictureMax>,
+}
+
+impl Attempts {
+    /// The state before the first attempt.
+    pub(super) fn new(clock: Arc<dyn Clock>, encoded: Arc<Encoded>) -> Self {
+        let (udp, pause, played) = (Arc::default(), Duration::ZERO, Arc::default());
+        Self { clock, udp, pause, played, encoded, picture_max: None }
+    }
 }
 
 /// A segment's number and address.
@@ -103,6 +116,10 @@ impl Session {
         if self.camera.tls {
             tls::watch(&source, &self.camera, observed, &self.attempts.clock);
         }
+        // Older versions have no such property: then the time of arrival counts.
+        if source.find_property("add-reference-timestamp-meta").is_some() {
+            source.set_property("add-reference-timestamp-meta", true);
+        }
         // Other media are not set up at the server.
         let offered = Arc::clone(observed);
         source.connect("select-stream", false, move |args| {
@@ -129,6 +146,11 @@ impl Session {
         add(pipeline, &[&source, &decode])
     }
 
+    /// Whether the camera plays, so that only its packets are missing.
+    pub(super) fn is_connected(&self) -> bool {
+        self.phase == Phase::Playing
+    }
+
     /// Follows rtspsrc's progress messages.
     pub(super) fn progress(&mut self, code: &str, text: &str, observed: &Observed) {
         let mentions = |word: &str| text.contains(word);
@@ -147,6 +169,11 @@ impl Session {
             _ if mentions("Sent PLAY") => Phase::Playing,
             _ => return,
         };
+    }
+
+    /// How its packets come.
+    pub(super) fn transport(&self) -> &'static str {
+        if self.over_udp { "udp" } else { "tcp" }
     }
 
     /// Why an established connection must not be used.
@@ -308,7 +335,7 @@ fn status(details: Option<&gst::StructureRef>, debug: &str) -> Option<(u32, Stri
 }
 
 /// Maps an RTSP error status to its cause.
-fn of_status(status: u32, phrase: String, given: bool) -> Cause {
+pub(super) fn of_status(status: u32, phrase: String, given: bool) -> Cause {
     match status {
         300..=399 => Cause::Redirected("another address".into()),
         401 | 407 => Cause::Unauthorized { given },

@@ -152,7 +152,7 @@ pub(super) fn tune_decoders(pipeline: &gst::Pipeline, observed: &Arc<Observed>) 
 }
 
 /// Sets a property if this GStreamer version has it.
-fn set_if_there(element: &gst::Element, property: &str, value: &str) {
+pub(super) fn set_if_there(element: &gst::Element, property: &str, value: &str) {
     if element.find_property(property).is_some() {
         element.set_property_from_str(property, value);
     }

@@ -15,16 +15,18 @@ use gstreamer_video as gst_video;
 
 use super::camera::{Attempts, Session, Verdict};
 use super::close::close;
-use super::decode::{camera_decodebin, clip_decodebin, tune_decoders};
+use super::decode::tune_decoders;
+use super::encoded::Encoded;
 use super::failure::{ENCRYPTED, of_clip};
+use super::inputs::Reads;
 use super::observed::Observed;
 use super::sink::appsink;
 use super::turn::Turn;
 use super::web::Download;
-use super::{chain, codecs, extent, images, mp4, webcam};
+use super::{codecs, doctor, extent, inputs, scale, webcam};
 use crate::backend::supervise::Pacing;
-use crate::backend::{Cause, Failure};
-use crate::config::{Input, Webcam};
+use crate::backend::{Cause, Failure, Stream};
+use crate::config::{Input, PictureMax, Webcam};
 use crate::telemetry::redact;
 
 /// The reason where a source holds only audio, text or data.
@@ -33,6 +35,16 @@ const NO_VIDEO: &str = "there is no video stream in it";
 const CUT_OFF: &str = "no stream can be read from it; it is cut off";
 /// The context that a demuxer asks for when a stream is encrypted.
 const DECRYPTION: &str = "drm-preferred-decryption-system-id";
+
+/// What a source is added to.
+pub(super) struct Place<'a> {
+    pub(super) pipeline: &'a gst::Pipeline,
+    /// Takes its pictures.
+    pub(super) convert: &'a gst::Element,
+    /// From which they are pulled.
+    pub(super) appsink: &'a gst_app::AppSink,
+    pub(super) observed: &'a Arc<Observed>,
+}
 
 /// A playing pipeline. Dropping it shuts it down within a time limit.
 pub(super) struct Feed {
@@ -61,42 +73,38 @@ pub(super) struct Feed {
 impl Feed {
     /// Builds the pipeline and starts it. The error is a reason without secrets.
     pub(super) fn start(input: &Input, pacing: Pacing, attempts: &Attempts) -> Result<Self, String> {
-        let mut session = match input {
-            Input::Rtsp(camera) => Some(Session::new(camera, attempts)),
-            _ => None,
-        };
+        let mut reads = Reads::default();
+        let mut feed = Self::build(pacing, &attempts.encoded, attempts.picture_max, |place| {
+            reads = inputs::build(place, input, attempts)?;
+            Ok(())
+        })?;
+        (feed.session, feed.download) = (reads.session, reads.download);
+        feed.clip = input.file().map(Path::to_owned);
+        feed.webcam = if let Input::Webcam(webcam) = input { Some(webcam.clone()) } else { None };
+        feed.play()
+    }
+
+    /// Builds the pipeline around what `source` adds to it.
+    pub(super) fn build(
+        pacing: Pacing,
+        encoded: &Arc<Encoded>,
+        picture_max: Option<PictureMax>,
+        source: impl FnOnce(&Place<'_>) -> Result<(), String>,
+    ) -> Result<Self, String> {
         let pipeline = gst::Pipeline::new();
         let bus = pipeline.bus().ok_or("the pipeline has no bus")?;
         let observed = Arc::new(Observed::default());
-        let appsink = appsink(pacing, &observed);
+        let appsink = appsink(pacing, &observed, picture_max);
         let convert = make("videoconvert")?;
         add(&pipeline, &[&convert, appsink.upcast_ref()])?;
-        convert.link(&appsink).map_err(|_| "videoconvert and appsink do not link")?;
+        scale::link(&pipeline, &convert, &appsink, picture_max)?;
         tune_decoders(&pipeline, &observed);
-        let mut download = None;
-        match (input, &mut session) {
-            (Input::File(path), _) => file(&pipeline, path, &convert, &observed)?,
-            (Input::Test { pattern, frames, width, height, fps }, _) => {
-                test(&pipeline, pattern, *frames, (*width, *height), *fps, &convert)?;
-            }
-            (_, Some(session)) => session.build(&pipeline, &convert, &observed)?,
-            (Input::Images(images), _) => {
-                link(&pipeline, &[images::source(images, &observed)?], clip_decodebin(&convert, &observed)?)?;
-            }
-            (Input::Webcam(webcam), _) => {
-                let (source, filter) = webcam::source(webcam)?;
-                link(&pipeline, &[source, filter], camera_decodebin(&convert, &observed)?)?;
-            }
-            (Input::Chain { chain, .. }, _) => {
-                link(&pipeline, &[chain::source(chain)?], clip_decodebin(&convert, &observed)?)?;
-            }
-            (Input::Web(web), _) => {
-                download = Some(Download::start(web, &pipeline, &convert, &appsink, &observed, attempts)?);
-            }
-            _ => return Err("not a source that GStreamer plays".into()),
+        // Nobody watches what plays faster than its own time.
+        if pacing != Pacing::Fast {
+            encoded.tap(&pipeline);
         }
-        let (missing, error) = (None, None);
-        let mut feed = Self {
+        source(&Place { pipeline: &pipeline, convert: &convert, appsink: &appsink, observed: &observed })?;
+        Ok(Self {
             pipeline,
             appsink,
             bus,
@@ -105,18 +113,22 @@ impl Feed {
             pulled: 0,
             written_off: 0,
             undecoded: 0,
-            missing,
-            error,
-            session,
-            download,
-            webcam: if let Input::Webcam(webcam) = input { Some(webcam.clone()) } else { None },
-            clip: input.file().map(Path::to_owned),
-        };
-        // A camera of this machine says why by its device.
-        if feed.pipeline.set_state(gst::State::Playing).is_err() && feed.webcam.is_none() {
-            return Err(feed.failure().map_or_else(|| "the pipeline does not start".into(), |failure| failure.reason));
+            missing: None,
+            error: None,
+            session: None,
+            download: None,
+            webcam: None,
+            clip: None,
+        })
+    }
+
+    /// Starts it.
+    pub(super) fn play(mut self) -> Result<Self, String> {
+        // The failure of a camera of this machine is found at its device.
+        if self.pipeline.set_state(gst::State::Playing).is_err() && self.webcam.is_none() {
+            return Err(self.failure().map_or_else(|| "the pipeline does not start".into(), |failure| failure.reason));
         }
-        Ok(feed)
+        Ok(self)
     }
 
     /// The next decoded frame; waits at most `wait`.
@@ -223,7 +235,7 @@ impl Feed {
                 }
                 gst::MessageView::Element(element) => {
                     if let Some(s) = element.structure().filter(|s| s.name() == "missing-plugin") {
-                        self.missing = s.get::<String>("name").ok().map(|name| with_package(name, s));
+                        self.missing = s.get::<String>("name").ok();
                     }
                 }
                 _ => {}
@@ -292,8 +304,8 @@ impl Feed {
     fn no_video(&self) -> Failure {
         let cause = match (self.observed.refused.get(), &self.missing) {
             (Some(why), _) => return why.clone().into(),
-            (None, Some(name)) if self.session.is_some() || self.download.is_some() => Cause::NoDecoder(name.clone()),
-            (None, Some(name)) => return missing(name).into(),
+            (None, Some(name)) if self.session.is_some() || self.download.is_some() => codecs::no_decoder(name),
+            (None, Some(name)) => return Failure::of(&codecs::no_decoder(name), "").reason.into(),
             (None, None) => Cause::NoVideo,
         };
         match (&self.session, &self.download) {
@@ -301,6 +313,28 @@ impl Feed {
             (None, Some(download)) => download.failed(&cause),
             (None, None) => NO_VIDEO.into(),
         }
+    }
+
+    /// What the stream is, once a picture of it was decoded.
+    pub(super) fn stream(&self) -> Stream {
+        let decoder = codecs::in_use(self.pipeline.upcast_ref());
+        let caps = self.appsink.static_pad("sink").and_then(|pad| pad.current_caps());
+        let info = caps.and_then(|caps| gst_video::VideoInfo::from_caps(&caps).ok());
+        let rate = info.map(|info| (info.fps().numer(), info.fps().denom()));
+        Stream {
+            codec: decoder.as_ref().and_then(|(_, codec)| codec.map(str::to_owned)),
+            hardware: decoder.as_ref().is_some_and(|(factory, _)| codecs::is_hardware(factory)),
+            decoder: decoder.map(|(factory, _)| factory.name().to_string()),
+            transport: self.session.as_ref().map(|session| session.transport().to_owned()),
+            fps: rate.filter(|(n, d)| *n > 0 && *d > 0).map(|(n, d)| f64::from(n) / f64::from(d)),
+            ..Stream::default()
+        }
+    }
+
+    /// Whether its session is set up, or its server has answered.
+    pub(super) fn is_connected(&self) -> bool {
+        self.session.as_ref().is_some_and(Session::is_connected)
+            || self.download.as_ref().is_some_and(Download::is_answered)
     }
 
     /// Why no first frame has arrived yet, where known.
@@ -319,67 +353,13 @@ impl Drop for Feed {
     }
 }
 
-/// The name of what is missing, with the package that has it where that is known.
-fn with_package(name: String, asked: &gst::StructureRef) -> String {
-    let caps = asked.get::<gst::Caps>("detail").ok();
-    match caps.and_then(|caps| codecs::of_caps(&caps)) {
-        Some(codec) => format!("{name} (apt-get install {})", codec.package),
-        None => name,
-    }
-}
-
-fn missing(name: &str) -> String {
-    format!("GStreamer has no {name} here (`dsengine doctor` names the package)")
-}
-
 pub(super) fn make(factory: &str) -> Result<gst::Element, String> {
-    gst::ElementFactory::make(factory).build().map_err(|_| missing(factory))
+    let missing = |_| format!("GStreamer has no {factory} here: {}", doctor::remedy(factory));
+    gst::ElementFactory::make(factory).build().map_err(missing)
 }
 
 pub(super) fn add(pipeline: &gst::Pipeline, elements: &[&gst::Element]) -> Result<(), String> {
     pipeline.add_many(elements).map_err(|e| e.message.to_string())
-}
-
-/// Adds elements and the decodebin that ends their chain.
-fn link(pipeline: &gst::Pipeline, elements: &[gst::Element], decode: gst::Element) -> Result<(), String> {
-    let chain: Vec<&gst::Element> = elements.iter().chain([&decode]).collect();
-    add(pipeline, &chain)?;
-    gst::Element::link_many(chain).map_err(|_| "its elements do not link".into())
-}
-
-fn file(pipeline: &gst::Pipeline, path: &Path, convert: &gst::Element, observed: &Arc<Observed>) -> Result<(), String> {
-    let location = path.to_str().ok_or("its path is not UTF-8")?;
-    let source = make("filesrc")?;
-    source.set_property("location", location);
-    mp4::keep_short_video(&source, path);
-    let decode = clip_decodebin(convert, observed)?;
-    add(pipeline, &[&source, &decode])?;
-    source.link(&decode).map_err(|_| "filesrc and decodebin do not link".into())
-}
-
-fn test(
-    pipeline: &gst::Pipeline,
-    pattern: &str,
-    frames: Option<u64>,
-    (width, height): (u32, u32),
-    fps: f64,
-    convert: &gst::Element,
-) -> Result<(), String> {
-    let source = make("videotestsrc")?;
-    source.set_property_from_str("pattern", pattern);
-    source.set_property("is-live", frames.is_none());
-    if let Some(frames) = frames {
-        source.set_property("num-buffers", i32::try_from(frames).map_err(|_| "more frames than videotestsrc makes")?);
-    }
-    let size = |v: u32| i32::try_from(v).map_err(|_| "the picture is too large");
-    let caps = gst_video::VideoCapsBuilder::new()
-        .format(gst_video::VideoFormat::I420)
-        .width(size(width)?)
-        .height(size(height)?)
-        .framerate(gst::Fraction::approximate_f64(fps).ok_or("its frame rate is not a number")?)
-        .build();
-    add(pipeline, &[&source])?;
-    source.link_filtered(convert, &caps).map_err(|_| "videotestsrc does not make such a picture".into())
 }
 
 #[cfg(test)]

@@ -8,10 +8,12 @@ use gstreamer as gst;
 use gstreamer_video as gst_video;
 
 use super::camera::Attempts;
+use super::encoded::Encoded;
 use super::feed::Feed;
+use super::knock::Knock;
 use super::picture;
-use crate::backend::Failure;
-use crate::backend::supervise::{Attempt, Limits, Origin, Pacing, Quiet, Timing};
+use crate::backend::supervise::{self, Attempt, Limits, Origin, Pacing, Quiet, Timing};
+use crate::backend::{Failure, Stream};
 use crate::config::{Input, RetryPlan, SourcePlan};
 use crate::types::{Clock, Frame};
 
@@ -28,14 +30,17 @@ const LIVE_PATIENCE: u32 = 2;
 /// machine polls late. So a lost camera is still noticed within `gap`.
 const NETWORK_TAIL: Duration = Duration::from_millis(250);
 
+/// The name of the caps of an NTP timestamp.
+const NTP: &str = "timestamp/x-ntp";
+
 /// Makes a pipeline for each attempt.
 pub(super) struct Playback {
     attempts: Attempts,
 }
 
 impl Playback {
-    pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { attempts: Attempts { clock, udp: Arc::default(), pause: Duration::ZERO, played: Arc::default() } }
+    pub(super) fn new(clock: Arc<dyn Clock>, encoded: Arc<Encoded>) -> Self {
+        Self { attempts: Attempts::new(clock, encoded) }
     }
 }
 
@@ -46,6 +51,7 @@ impl Origin for Playback {
         if let Input::File(path) = &plan.input {
             readable(path).map_err(|why| format!("cannot read {}: {why}", path.display()))?;
         }
+        self.attempts.picture_max = plan.picture_max;
         self.attempts.pause = plan.retry.base;
         Feed::start(&plan.input, pacing, &self.attempts)
     }
@@ -63,7 +69,7 @@ impl Origin for Playback {
         }
         let RetryPlan { first_frame, gap, .. } = plan.retry;
         let (first_frame, gap) = match plan.input {
-            Input::Rtsp(_) | Input::Web(_) => (first_frame, gap - NETWORK_TAIL.min(gap / 2)),
+            Input::Rtsp(_) | Input::Web(_) => return live_limits(&plan.retry),
             // A low frame rate is not silence: the next frame is due after `1 / fps`.
             Input::Test { fps, .. } => {
                 let due = Duration::try_from_secs_f64(2.0 / fps).unwrap_or(Duration::MAX);
@@ -73,6 +79,27 @@ impl Origin for Playback {
         };
         Limits { first_frame, gap, look: Duration::MAX, patience: LIVE_PATIENCE }
     }
+
+    fn host(&self, plan: &SourcePlan) -> Option<String> {
+        match &plan.input {
+            Input::Rtsp(camera) => Some(camera.host.clone()),
+            Input::Web(web) => Some(web.host.clone()),
+            _ => None,
+        }
+    }
+
+    fn probe(&mut self, plan: &SourcePlan) -> Option<Box<dyn supervise::Probe>> {
+        match &plan.input {
+            Input::Rtsp(camera) if camera.user.is_some() => Some(Box::new(Knock::start(camera))),
+            _ => None,
+        }
+    }
+}
+
+/// The limits of a source that comes over the network.
+pub(super) fn live_limits(retry: &RetryPlan) -> Limits {
+    let RetryPlan { first_frame, gap, .. } = *retry;
+    Limits { first_frame, gap: gap - NETWORK_TAIL.min(gap / 2), look: Duration::MAX, patience: LIVE_PATIENCE }
 }
 
 /// Checks that a path is a readable regular file: a pipe or a device could block the thread for ever.
@@ -142,6 +169,21 @@ impl Attempt for Feed {
 
     fn waits_for(&self) -> Option<String> {
         Feed::waits_for(self)
+    }
+
+    fn stream(&self) -> Option<Stream> {
+        Some(Feed::stream(self))
+    }
+
+    fn is_connected(&self) -> bool {
+        Feed::is_connected(self)
+    }
+
+    /// rtpjitterbuffer attaches it once it has seen a sender report.
+    fn sender_ntp_ns(&self, Decoded { sample, .. }: &Decoded) -> Option<u64> {
+        let metas = sample.buffer()?.iter_meta::<gst::ReferenceTimestampMeta>();
+        let ntp = metas.into_iter().find(|meta| meta.reference().structure(0).is_some_and(|s| s.name() == NTP))?;
+        Some(ntp.timestamp().nseconds())
     }
 
     fn quiet(&self) -> Quiet {

@@ -43,21 +43,26 @@ impl Probe {
 
 /// Connects and closes at once; returns the cause of a failure.
 fn connect(host: &str, port: u16, stop: &Stop) -> Option<Cause> {
-    let addresses = match (host, port).to_socket_addrs() {
-        Ok(addresses) => addresses,
-        Err(error) => return Some(unknown(&error)),
-    };
+    connection(host, port, stop).err()
+}
+
+/// Connects.
+///
+/// # Errors
+/// The cause.
+pub(super) fn connection(host: &str, port: u16, stop: &Stop) -> Result<TcpStream, Cause> {
+    let addresses = (host, port).to_socket_addrs().map_err(|error| unknown(&error))?;
     let mut last = Cause::UnknownName;
     for address in addresses.take(ADDRESSES_MAX) {
         if stop.requested() {
             break;
         }
         match TcpStream::connect_timeout(&address, CONNECT_MAX) {
-            Ok(_) => return None,
+            Ok(stream) => return Ok(stream),
             Err(error) => last = refused(&error),
         }
     }
-    Some(last)
+    Err(last)
 }
 
 /// Classifies a failed lookup by the system's message: the standard library exposes no error code.

@@ -9,17 +9,18 @@ use gstreamer_app as gst_app;
 use gstreamer_video as gst_video;
 
 use super::observed::Observed;
+use super::scale;
 use super::turn::Turn;
 use crate::backend::supervise::Pacing;
+use crate::config::PictureMax;
 
 /// Decoded frames queued for a source that must not lose any.
 const LOSSLESS_FRAMES_MAX: u32 = 3;
 
-/// The sink from which frames are pulled.
-pub(super) fn appsink(pacing: Pacing, observed: &Arc<Observed>) -> gst_app::AppSink {
-    let caps = gst_video::VideoCapsBuilder::new()
-        .format_list([gst_video::VideoFormat::I420, gst_video::VideoFormat::Nv12])
-        .build();
+/// The sink from which frames are pulled; larger pictures than `most` are scaled down before it.
+pub(super) fn appsink(pacing: Pacing, observed: &Arc<Observed>, most: Option<PictureMax>) -> gst_app::AppSink {
+    let formats = [gst_video::VideoFormat::I420, gst_video::VideoFormat::Nv12];
+    let caps = scale::limited(gst_video::VideoCapsBuilder::new().format_list(formats), most).build();
     let appsink = gst_app::AppSink::builder()
         .caps(&caps)
         .sync(pacing == Pacing::Realtime)

@@ -2,13 +2,13 @@
 //!
 //! One policy for webhooks, brokers, guests, mail and cameras: [`tls`] for all but mail and cameras, [`authorities`]
 //! for mail, [`accept`] for cameras, [`pinned`] for a certificate that is named; [`Connector`] uses the environment's
-//! proxies, [`Dialer`] goes straight, [`Reader`] reads streams and files. Errors are described in our own words, with a
-//! remedy. Nothing here reads a clock or logs; addresses are shown without paths and
-//! users.
+//! proxies, [`Dialer`] goes straight, and `mqtt` uses it; [`Reader`] reads streams and files. Errors are described in
+//! our own words, with a remedy. Nothing here reads a clock or logs; addresses are shown without paths and users.
 
 mod dial;
 mod failure;
 mod login;
+pub(crate) mod mqtt;
 mod pin;
 mod proxy;
 mod reader;

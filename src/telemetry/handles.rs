@@ -90,9 +90,15 @@ pub struct ModelMetrics {
     pub rejected: IntCounter,
     pub(super) name: Arc<str>,
     pub(super) off_schedule: IntCounterVec,
+    pub(super) limited: IntCounterVec,
 }
 
 impl ModelMetrics {
+    /// Counts a source's frame for which the model was skipped, since the engine is overloaded.
+    pub fn skipped(&self, source: &SourceId) {
+        self.limited.with_label_values(&[&*self.name, source.as_str(), "overload"]).inc();
+    }
+
     /// Counts a source's frame that the model's schedule left out.
     pub fn off_schedule(&self, source: &SourceId) {
         self.off_schedule.with_label_values(&[&*self.name, source.as_str()]).inc();

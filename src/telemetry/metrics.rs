@@ -33,6 +33,8 @@ pub struct Metrics {
     uptime: Gauge,
     /// Number of health problems; set by the health check.
     pub problems: IntGauge,
+    /// The step of graceful degradation that holds, 0 for none.
+    pub degraded_step: IntGauge,
     machine: [Gauge; 2],
     pub(super) families: Families,
     sources: Mutex<BTreeMap<SourceId, SourceMetrics>>,
@@ -52,6 +54,7 @@ impl Metrics {
         let none: &[&str] = &[];
         let uptime = r.float_gauges("dsengine_uptime_seconds").with_label_values(none);
         let problems = r.gauges("dsengine_problems").with_label_values(none);
+        let degraded_step = r.gauges("dsengine_degraded_step").with_label_values(none);
         let machine = ["dsengine_machine_cpu_percent", "dsengine_machine_memory_percent"];
         let machine = machine.map(|name| r.float_gauges(name).with_label_values(none));
         let families = Families::new(&r);
@@ -68,6 +71,7 @@ impl Metrics {
             deployment,
             uptime,
             problems,
+            degraded_step,
             machine,
             families,
             sources: Mutex::default(),
@@ -133,6 +137,7 @@ impl Metrics {
         remove(&f.inference_frames, &[("model", name)]);
         remove(&f.inference_rejected, &[("model", name)]);
         remove(&f.off_schedule, &[("strategy", name)]);
+        remove(&f.limited, &[("strategy", name)]);
     }
 
     fn remove_strategies(&self, wanted: &[(&str, &str)]) {
@@ -189,6 +194,7 @@ impl Metrics {
             rejected: self.families.inference_rejected.with_label_values(&[name]),
             name: name.into(),
             off_schedule: self.families.off_schedule.clone(),
+            limited: self.families.limited.clone(),
         }
     }
 

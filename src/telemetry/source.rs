@@ -30,11 +30,13 @@ pub enum Stage {
     Judge,
     /// From arrival in the engine to the end of processing.
     Total,
+    /// From the capture of a live source's frame to the end of processing, on the wall clock.
+    Capture,
 }
 
 impl Stage {
     /// All stages, in processing order.
-    pub const ALL: [Self; 4] = [Self::Queue, Self::Infer, Self::Judge, Self::Total];
+    pub const ALL: [Self; 5] = [Self::Queue, Self::Infer, Self::Judge, Self::Total, Self::Capture];
 
     /// The word used as label.
     pub fn as_str(self) -> &'static str {
@@ -43,6 +45,7 @@ impl Stage {
             Self::Infer => "infer",
             Self::Judge => "judge",
             Self::Total => "total",
+            Self::Capture => "capture",
         }
     }
 }
@@ -119,6 +122,10 @@ pub struct Series {
     pub frames_judged: IntCounter,
     /// Attempts to reconnect the source.
     pub reconnects: IntCounter,
+    /// How well it has done lately, 0 to 100.
+    pub score: Gauge,
+    /// Whether its circuit breaker is not closed.
+    pub breaker: IntGauge,
     /// Frames waiting for the lane.
     pub queue_depth: IntGauge,
     last_frame: Gauge,
@@ -127,6 +134,7 @@ pub struct Series {
     rate: Mutex<Rate>,
     latency: [Histogram; Stage::ALL.len()],
     states: Children<IntGauge>,
+    failures: Children<IntCounter>,
     drops: Children<IntCounter>,
     classes: Children<IntCounter>,
     rules: Children<[IntCounter; AlertOutcome::ALL.len()]>,
@@ -136,6 +144,7 @@ pub struct Series {
 /// Families whose children are created on first use.
 struct Lookups {
     state: prometheus::IntGaugeVec,
+    failures: prometheus::IntCounterVec,
     dropped: prometheus::IntCounterVec,
     detections: prometheus::IntCounterVec,
     alerts: prometheus::IntCounterVec,
@@ -160,6 +169,8 @@ impl SourceMetrics {
             decoded: f.decoded.with_label_values(name),
             frames_judged: f.judged.with_label_values(name),
             reconnects: f.reconnects.with_label_values(name),
+            score: f.score.with_label_values(name),
+            breaker: f.breaker.with_label_values(name),
             queue_depth: f.source_queue.with_label_values(name),
             last_frame: f.last_frame.with_label_values(name),
             fps: f.fps.with_label_values(name),
@@ -167,11 +178,13 @@ impl SourceMetrics {
             rate: Mutex::default(),
             latency: Stage::ALL.map(|s| f.latency.with_label_values(&[source.as_str(), s.as_str()])),
             states: Mutex::default(),
+            failures: Mutex::default(),
             drops: Mutex::new(drops.collect()),
             classes: Mutex::default(),
             rules: Mutex::default(),
             families: Lookups {
                 state: f.state.clone(),
+                failures: f.source_failures.clone(),
                 dropped: f.dropped.clone(),
                 detections: f.detections.clone(),
                 alerts: f.alerts.clone(),
@@ -186,10 +199,10 @@ impl SourceMetrics {
         for family in [&f.decoded, &f.judged, &f.reconnects] {
             let _ = family.remove_label_values(&[name]);
         }
-        for family in [&f.source_queue, &f.up] {
+        for family in [&f.source_queue, &f.up, &f.breaker] {
             let _ = family.remove_label_values(&[name]);
         }
-        for family in [&f.last_frame, &f.fps] {
+        for family in [&f.last_frame, &f.fps, &f.score] {
             let _ = family.remove_label_values(&[name]);
         }
         for stage in Stage::ALL {
@@ -197,6 +210,9 @@ impl SourceMetrics {
         }
         for state in self.states.lock().keys() {
             let _ = f.state.remove_label_values(&[name, state]);
+        }
+        for class in self.failures.lock().keys() {
+            let _ = f.source_failures.remove_label_values(&[name, class]);
         }
         for reason in self.drops.lock().keys() {
             let _ = f.dropped.remove_label_values(&[name, reason]);
@@ -244,6 +260,12 @@ impl Series {
     pub fn last_frame_age_s(&self) -> Option<f64> {
         let last = self.last_frame.get();
         (last > 0.0).then(|| (self.clock.unix_ns() as f64 / 1e9 - last).max(0.0))
+    }
+
+    /// Counts a failed attempt by the class of its error.
+    pub fn failed(&self, class: &str) {
+        let make = |c: &str| self.families.failures.with_label_values(&[self.source.as_str(), c]);
+        child(&self.failures, class, make).inc();
     }
 
     /// Counts frames that were not judged.

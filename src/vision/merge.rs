@@ -17,14 +17,6 @@ pub fn merge(detections: &mut Vec<Detection>, iou: f32) {
     *detections = kept;
 }
 
-/// Keeps the `most` detections with the highest scores, best first; fewer stay as they are.
-pub fn keep_best(detections: &mut Vec<Detection>, most: usize) {
-    if detections.len() > most {
-        detections.sort_by(|a, b| b.confidence.total_cmp(&a.confidence));
-        detections.truncate(most);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -41,11 +33,6 @@ mod tests {
             at("dog", 1, 0.5, 0.10),
             at("person", 0, 0.4, 0.6),
         ];
-        let mut two = all.clone();
-        keep_best(&mut two, 2);
-        assert_eq!(two.iter().map(|d| d.confidence).collect::<Vec<_>>(), [0.9, 0.6]);
-        keep_best(&mut two, 2);
-        assert_eq!(two.len(), 2, "no more than there are");
         merge(&mut all, 0.5);
         let seen: Vec<(&str, f32)> = all.iter().map(|d| (&*d.label, d.confidence)).collect();
         assert_eq!(seen, [("person", 0.9), ("dog", 0.5), ("person", 0.4)]);

@@ -7,6 +7,7 @@ pub mod decode;
 pub mod draw;
 pub mod letterbox;
 pub mod merge;
+pub mod most;
 pub mod nms;
 pub mod preprocess;
 

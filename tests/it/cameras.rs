@@ -21,6 +21,8 @@ use crate::recorder::{Machine, Recorder, Story};
 use crate::sources::Camera;
 
 const MINUTE: Duration = Duration::from_secs(60);
+/// The pace of attempts at a camera whose settings have to be changed.
+const SLOW: Duration = Duration::from_secs(120);
 
 /// A camera that is tried again soon.
 fn plan(id: &str, uri: &str) -> SourcePlan {
@@ -278,19 +280,25 @@ fn failures_are_told_apart_with_what_to_do_and_what_lasts_is_not_hammered() {
         asked.push((plan.id, said.replace("PORT", &port), lasts));
     }
     let mut wrong = Vec::new();
+    let slowly = |event: &SourceEvent| matches!(event, SourceEvent::Fault { retry_in, .. } if *retry_in >= SLOW);
     for (id, said, lasts) in asked {
-        let story = sink.wait(id.as_str(), MINUTE, |s| reasons(s).len() >= 3);
+        let rests = |s: &Story| s.events.iter().any(|(_, event)| slowly(event));
+        let story = sink.wait(id.as_str(), MINUTE, |s| reasons(s).len() >= 3 || rests(s));
         let faults: Vec<_> = story
             .events
             .iter()
             .filter_map(|(_, event)| match event {
-                SourceEvent::Fault { reason, remedy, retry_in, .. } => Some((reason, remedy, *retry_in)),
+                SourceEvent::Fault { reason, remedy, class, retry_in, .. } => Some((reason, remedy, *class, *retry_in)),
                 _ => None,
             })
             .collect();
-        let Some((reason, remedy, retry_in)) = faults.get(2) else { continue };
-        // Half a minute, of which chance may take a quarter.
-        let rests = *retry_in >= Duration::from_secs(22);
+        let Some((reason, remedy, class, retry_in)) = faults.last() else { continue };
+        let rests = *retry_in >= SLOW;
+        // What the camera refuses is asked for slowly at once; what may be a setting is tried three times.
+        let is_refused = ["(401", "(403", "(404"].iter().any(|status| reason.contains(status));
+        if is_refused != (*class == "permanent") || (rests && faults.len() != if is_refused { 1 } else { 3 }) {
+            wrong.push(format!("{id}: {class}: {faults:?}"));
+        }
         // A name may not be known yet: it is asked for more often.
         let soon = reason.contains(" is not known");
         if !reason.contains(&said) || remedy.is_some() != (lasts || soon) || rests != lasts {
@@ -307,24 +315,22 @@ fn failures_are_told_apart_with_what_to_do_and_what_lasts_is_not_hammered() {
 }
 
 #[test]
-fn a_wrong_password_is_tried_three_times_and_then_every_few_minutes() {
+fn a_wrong_password_is_tried_once_and_then_every_two_minutes_and_at_once_after_an_edit() {
     let server = Server::start(DIGEST);
     let (mut backend, sink, clock) = backend();
     backend.add_source(&plan("cam", &format!("rtsp://u:wrong@127.0.0.1:{}/s", server.port)), sink.clone()).unwrap();
     let rests = |s: &Story| s.states().last() == Some(&SourceState::Failed);
-    let story = sink.wait("cam", MINUTE, |s| reasons(s).len() >= 3 && rests(s));
-    assert_eq!((reasons(&story).len(), server.logins.load(Ordering::SeqCst)), (3, 3));
-    // Five minutes, of which chance may take a quarter.
-    clock.skip(Duration::from_secs(300));
-    let story = sink.wait("cam", MINUTE, |s| reasons(s).len() >= 4);
-    assert_eq!((reasons(&story).len(), server.logins.load(Ordering::SeqCst)), (4, 4));
-    // Something else was changed meanwhile: one try soon, and no more.
+    let story = sink.wait("cam", MINUTE, |s| !reasons(s).is_empty() && rests(s));
+    assert_eq!((reasons(&story).len(), server.logins.load(Ordering::SeqCst)), (1, 1));
+    clock.skip(SLOW);
+    let story = sink.wait("cam", MINUTE, |s| reasons(s).len() >= 2);
+    assert_eq!((reasons(&story).len(), server.logins.load(Ordering::SeqCst)), (2, 2));
+    // Something else was changed meanwhile: one try at once, and no more.
     let mut changed = plan("cam", &format!("rtsp://u:wrong@127.0.0.1:{}/s", server.port));
     changed.retry.max_retries = 7;
     backend.change_source(&changed).unwrap();
-    clock.skip(Duration::from_millis(100));
-    sink.wait("cam", MINUTE, |s| reasons(s).len() >= 5);
-    assert_eq!(server.logins.load(Ordering::SeqCst), 5);
+    let story = sink.wait("cam", MINUTE, |s| reasons(s).len() >= 3 && rests(s));
+    assert_eq!((reasons(&story).len(), server.logins.load(Ordering::SeqCst)), (3, 3));
 }
 
 /// The health page, once it has this text.
@@ -342,7 +348,7 @@ fn health_with(run: &mut Running, page: &str, text: &str) -> String {
 }
 
 #[test]
-fn a_wrong_path_is_asked_for_ever_more_rarely_and_at_once_when_told() {
+fn a_wrong_path_is_asked_for_slowly_and_at_once_when_told() {
     let server = Server::start(Says::Status("404 Not Found"));
     let dir = tempfile::tempdir().unwrap();
     let port = server.port;
@@ -356,10 +362,16 @@ fn a_wrong_path_is_asked_for_ever_more_rarely_and_at_once_when_told() {
     let failed = |line: &str, attempt: u32| {
         line.contains(&format!("attempt={attempt} ")) && line.contains("has nothing at this path (404 Not Found)")
     };
-    run.wait_line(MINUTE, |line| failed(line, 3));
-    let health = health_with(&mut run, &page, "source cam is failed, tried again every 30 s and at once by");
+    run.wait_line(MINUTE, |line| failed(line, 1));
+    let health = health_with(&mut run, &page, "source cam is failed, tried again every 120 s and at once by");
     let cam: Value = serde_json::from_str::<Value>(&health).unwrap()["sources"][0].clone();
-    assert_eq!(cam["retry_every_s"], 30.0, "{health}");
+    assert_eq!(cam["retry_every_s"], 120.0, "{health}");
+    assert_eq!((&cam["last_error"]["class"], &cam["stays_down"]), (&"permanent".into(), &false.into()), "{health}");
+    let history = cam["history"].as_array().unwrap();
+    let states: Vec<&str> = history.iter().map(|change| change["state"].as_str().unwrap()).collect();
+    assert_eq!(states, ["connecting", "failed"], "{health}");
+    assert!(history[1]["reason"].as_str().unwrap().contains("(404 Not Found)"), "{health}");
+    assert_eq!((&cam["health_score"], &cam["health"]), (&0.0.into(), &"critical".into()), "{health}");
     assert!(cam["remedy"].as_str().unwrap().contains("write the path"), "{health}");
     let told = Dsengine::new(["sources", "restart", "cam", "--at", &page]).cwd(dir.path()).run();
     told.expect(0);
@@ -381,14 +393,14 @@ fn the_health_page_says_what_to_change_of_a_camera_that_refuses() {
     write(dir.path(), "config.yaml", &config);
     let mut run = Dsengine::new(["run", "--config", "config.yaml"]).cwd(dir.path()).start();
     let page = run.page();
-    run.wait_line(MINUTE, |line| line.contains("attempt=3 ") && line.contains("refuses the user or the password"));
+    run.wait_line(MINUTE, |line| line.contains("attempt=1 ") && line.contains("refuses the user or the password"));
     let health =
-        health_with(&mut run, &page, "tried again every 300 s and at once by `dsengine sources restart cam`: ");
+        health_with(&mut run, &page, "tried again every 120 s and at once by `dsengine sources restart cam`: ");
     let cam: Value = serde_json::from_str::<Value>(&health).unwrap()["sources"][0].clone();
     assert!(cam["remedy"].as_str().unwrap().contains("correct user and password"), "{health}");
-    assert_eq!(cam["retry_every_s"], 300.0, "{health}");
+    assert_eq!(cam["retry_every_s"], 120.0, "{health}");
     assert!(!health.contains("can4ry") && !run.seen.join("\n").contains("can4ry"), "{health}");
-    assert_eq!(server.logins.load(Ordering::SeqCst), 3);
+    assert_eq!(server.logins.load(Ordering::SeqCst), 1);
     run.signal("INT");
     assert!(run.end(Duration::from_secs(20)).is_some());
 }

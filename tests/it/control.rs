@@ -338,7 +338,7 @@ fn a_client_without_the_engine_or_its_token_says_what_to_do() {
 fn the_shown_configuration_is_what_acts() {
     let rules = "detection: { confidence_threshold: 0.25, strategies: [{ name: now, module: old.lua }, \
                  { name: next, module: new.lua, mode: shadow, shadow_of: now }] }\n\
-                 pipeline: { buffer_pool_size: 7 }\n";
+                 pipeline: { num_decode_surfaces: 7 }\n";
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), "old.lua", "function detect(frame) end\n");
     write(dir.path(), "new.lua", "function detect(frame) end -- new\n");
@@ -348,11 +348,11 @@ fn the_shown_configuration_is_what_acts() {
     let before = show();
     for (part, shown) in [
         ("confidence_threshold: 0.25", true),
-        ("processing_width", false),
+        ("gpu_id", false),
         ("enable_gpu_inference", false),
         ("extensions", true),
-        ("buffer_pool_size: 7", true),
-        ("# `pipeline.buffer_pool_size` has no effect yet: ", true),
+        ("num_decode_surfaces: 7", true),
+        ("# `pipeline.num_decode_surfaces` has no effect yet: ", true),
         ("# promoted", false),
     ] {
         assert_eq!(before.contains(part), shown, "{part}: {before}");

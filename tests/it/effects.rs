@@ -12,6 +12,7 @@ mod layers;
 mod logging;
 mod lost;
 mod monitoring;
+mod overload;
 mod pictures;
 mod policy;
 mod push;

@@ -156,8 +156,17 @@ fn only_the_named_files_build_adapters() {
         "engine/versions/guests/handlers.rs",
         "engine/versions/guests/shipped.rs",
     ];
-    const ADAPTERS: &[&str] =
-        &["gst", "deepstream", "lua", "wasm", "handlers", "sqlite", "backend::scene", "backend::trace"];
+    const ADAPTERS: &[&str] = &[
+        "gst",
+        "deepstream",
+        "lua",
+        "wasm",
+        "handlers",
+        "sqlite",
+        "backend::scene",
+        "backend::trace",
+        "backend::detections",
+    ];
     let mut wrong = Vec::new();
     for (file, module, text) in sources() {
         if module != "engine" || NAMED.contains(&file.as_str()) {

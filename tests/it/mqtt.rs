@@ -1,6 +1,6 @@
 //! Alerts over MQTT: against Debian's mosquitto, and against a broker that answers as it is told.
 
-mod broker;
+pub(crate) mod broker;
 mod commands;
 mod refusals;
 

@@ -3,6 +3,7 @@
 pub(super) mod alerts;
 pub(super) mod audit;
 pub(super) mod config;
+pub(super) mod detections;
 pub(super) mod events;
 pub(super) mod explain;
 pub(super) mod logs;

@@ -59,9 +59,10 @@ function drawZones(g, zones, unit, width, height, placed) {
   }
 }
 
-// In screen pixels, so that lines and text have the same size on any display.
+// In screen pixels, so that lines and text have the same size on any display. Without a JPEG the ground stays clear: a
+// video is below.
 export async function paint(canvas, zones, meta, jpeg) {
-  const bitmap = jpeg.length ? await createImageBitmap(new Blob([jpeg], { type: "image/jpeg" })) : null;
+  const bitmap = jpeg?.length ? await createImageBitmap(new Blob([jpeg], { type: "image/jpeg" })) : null;
   canvas.classList.add("seen");
   canvas.style.setProperty("--ratio", meta.width / meta.height);
   const shown = canvas.clientWidth || 640;
@@ -73,8 +74,10 @@ export async function paint(canvas, zones, meta, jpeg) {
     canvas.height = height;
   }
   const g = canvas.getContext("2d");
-  g.fillStyle = "#0b0d10";
-  g.fillRect(0, 0, width, height);
+  if (jpeg) {
+    g.fillStyle = "#0b0d10";
+    g.fillRect(0, 0, width, height);
+  } else g.clearRect(0, 0, width, height);
   if (bitmap) {
     g.drawImage(bitmap, 0, 0, width, height);
     bitmap.close();

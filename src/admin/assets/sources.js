@@ -1,6 +1,7 @@
 // The cards of the sources: picture, state, figures. A picture that is not live says so.
 import { $, clock, duration, element, explained, setText } from "./base.js";
 import { paint } from "./paint.js";
+import { play } from "./whep.js";
 
 const cards = new Map();
 // A picture this much older than its source's newest frame is not live any more.
@@ -48,11 +49,15 @@ function card(id) {
   const screen = element("div", "screen");
   const veil = element("div", "veil");
   veil.hidden = true;
-  screen.append(canvas, veil);
+  const video = element("video");
+  video.muted = video.autoplay = video.playsInline = true;
+  video.hidden = true;
+  screen.append(video, canvas, veil);
   const row = element("div", "row");
   const state = element("span", "badge");
   const fps = element("span", "fps dim");
-  row.append(element("span", "id", id), state, fps);
+  const name = element("span", "dim");
+  row.append(element("span", "id", id), name, state, fps);
   const detail = element("div", "detail");
   const error = element("div", "error");
   const seen = element("div");
@@ -61,7 +66,7 @@ function card(id) {
   detail.append(error, seen, counts);
   root.append(screen, row, detail);
   $("sources").append(root);
-  const made = { root, canvas, veil, state, fps, error, seen, counts, zones: [], made: Date.now(), pictured: null };
+  const made = { root, canvas, video, veil, name, state, fps, error, seen, counts, zones: [], made: Date.now(), pictured: null, plays: false };
   cards.set(id, made);
   return made;
 }
@@ -74,6 +79,17 @@ function enlarge(id) {
     c.canvas.setAttribute("aria-pressed", large);
   }
   document.body.classList.toggle("enlarged", Boolean(document.querySelector(".card.large")));
+  playOne();
+}
+
+// The enlarged source is played as it comes from its camera, or the only one.
+function playOne() {
+  const large = [...cards].find(([, c]) => c.root.classList.contains("large"));
+  const [id, c] = large ?? (cards.size === 1 ? [...cards][0] : [null, null]);
+  play(id, c?.video, (plays) => {
+    c.plays = plays;
+    c.video.hidden = !plays;
+  });
 }
 
 document.addEventListener("keydown", (event) => {
@@ -104,6 +120,7 @@ export function showSources(sources) {
       cards.delete(id);
     }
   }
+  playOne();
   const nothing = $("nothing");
   if (sources.length) nothing?.remove();
   else if (!nothing) {
@@ -114,6 +131,7 @@ export function showSources(sources) {
 
 function showSource(source) {
   const c = card(source.id);
+  setText(c.name, source.name ?? "");
   setText(c.state, source.state);
   c.state.className = `badge ${source.state}`;
   setText(c.fps, source.state === "running" ? `${source.fps.toFixed(1)} fps` : "");
@@ -138,6 +156,6 @@ export function coverAll() {
 
 export async function showPicture(meta, jpeg) {
   const c = card(meta.source);
-  await paint(c.canvas, c.zones, meta, jpeg);
+  await paint(c.canvas, c.zones, meta, c.plays ? null : jpeg);
   c.pictured = Date.now();
 }

@@ -6,6 +6,7 @@
 
 mod player;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,7 +51,8 @@ impl SceneBackend {
             Some(shared) => shared,
             empty => {
                 let (queue, added) = bounded(ADDED_MAX);
-                let thread = Thread::start("scene-tracked", move |stop| play_together(&added, &stop));
+                let clock = Arc::clone(&self.clock);
+                let thread = Thread::start("scene-tracked", move |stop| play_together(&added, &stop, &*clock));
                 let thread = thread.map_err(|error| {
                     Error::new(Code::Source, format!("source {}: no thread for it: {error}", plan.id))
                 })?;
@@ -93,7 +95,7 @@ impl Backend for SceneBackend {
             return self.play_together(&plan, shown, sink);
         }
         let name = format!("scene-{}", plan.id);
-        self.sources.start(&plan.clone(), sink, &name, move |SourceContext { outlet, change, stop }| {
+        self.sources.start(&plan.clone(), sink, &name, move |SourceContext { outlet, change, stop, .. }| {
             outlet.enter(SourceState::Connecting);
             play_alone(Player::new(&plan, shown, outlet, change, clock), &stop);
         })
@@ -121,31 +123,39 @@ fn play_alone(mut player: Player, stop: &Stop) {
     }
 }
 
-/// Plays all sources received from `added` in turn, until the owner stops it.
-fn play_together(added: &Receiver<Player>, stop: &Stop) {
-    let mut players: Vec<Player> = Vec::new();
-    let mut turn = 0;
-    loop {
-        // Wait for a new source, the stop signal or the next frame, whichever comes first.
-        let idle = crossbeam_channel::never();
-        let due = match players.iter().map(Player::wait).min() {
-            Some(wait) => crossbeam_channel::after(wait),
-            None => idle,
-        };
-        crossbeam_channel::select_biased! {
-            recv(stop.signal()) -> _ => return,
-            recv(added) -> player => match player {
-                Ok(player) => players.push(player),
-                Err(_) => return,
-            },
-            recv(due) -> _ => {
-                turn = (turn + 1) % players.len().max(1);
-                // Round robin: each turn plays one frame of the next source that has one due.
-                let ready = (0..players.len()).map(|k| (turn + k) % players.len()).find(|&k| players[k].wait().is_zero());
-                if let Some(k) = ready && players[k].step() == Step::Done {
-                    players.swap_remove(k);
-                }
+/// Plays all sources received from `added`, each frame when it is due, until the owner stops it.
+fn play_together(added: &Receiver<Player>, stop: &Stop, clock: &dyn Clock) {
+    // By the time of their next frame; those of the same time in turn.
+    let mut players: BTreeMap<(u64, u64), Player> = BTreeMap::new();
+    let mut turns = 0;
+    let mut insert = |players: &mut BTreeMap<(u64, u64), Player>, player: Player| {
+        turns += 1;
+        let wait_ns = u64::try_from(player.wait().as_nanos()).unwrap_or(u64::MAX);
+        players.insert((clock.monotonic_ns().saturating_add(wait_ns), turns), player);
+    };
+    while !stop.requested() {
+        let next = players.first_key_value().map(|((due_ns, _), _)| due_ns.saturating_sub(clock.monotonic_ns()));
+        if next != Some(0) {
+            let due =
+                next.map_or_else(crossbeam_channel::never, |ns| crossbeam_channel::after(Duration::from_nanos(ns)));
+            // A new source, the stop signal or the next frame, whichever comes first.
+            crossbeam_channel::select_biased! {
+                recv(stop.signal()) -> _ => return,
+                recv(added) -> player => match player {
+                    Ok(player) => insert(&mut players, player),
+                    Err(_) => return,
+                },
+                recv(due) -> _ => {}
             }
+            continue;
+        }
+        if let Ok(player) = added.try_recv() {
+            insert(&mut players, player);
+        }
+        if let Some((_, mut player)) = players.pop_first()
+            && player.step() != Step::Done
+        {
+            insert(&mut players, player);
         }
     }
 }

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use super::Attempt;
+use super::capture::CaptureTimes;
 use super::timeline::Timeline;
 use crate::backend::pace::{Pace, Pick};
-use crate::backend::{Flow, Outlet, SourceState};
+use crate::backend::{Flow, Outlet, SourceState, Stream};
 use crate::config::SourcePlan;
 use crate::types::{Clock, Frame};
 
@@ -16,9 +17,15 @@ pub(super) struct Delivery {
     live: bool,
     pace: Pace,
     next_seq: u64,
+    /// Frames that arrived and could not be used.
+    unusable: u64,
     /// For a finite source.
     timeline: Timeline,
+    /// For a live source.
+    capture: CaptureTimes,
     started_unix_ns: u64,
+    /// The size of the last frame; `None` before the first frame of an attempt.
+    size: Option<(u32, u32)>,
     /// Arrival of the first and last frame of the current attempt, on the engine's clock.
     ran_ns: Option<(u64, u64)>,
 }
@@ -31,8 +38,11 @@ impl Delivery {
             live: plan.input.is_live(),
             pace: Pace::of(plan),
             next_seq: 0,
+            unusable: 0,
             timeline: Timeline::default(),
+            capture: CaptureTimes::default(),
             started_unix_ns: 0,
+            size: None,
             ran_ns: None,
         }
     }
@@ -44,6 +54,7 @@ impl Delivery {
 
     /// Starts an attempt.
     pub(super) fn start(&mut self) {
+        self.size = None;
         // A file that plays faster than real time is ahead of the clock when it repeats.
         self.started_unix_ns = self.started_unix_ns.max(self.clock.unix_ns().saturating_sub(self.timeline.base_ns()));
     }
@@ -58,9 +69,21 @@ impl Delivery {
         self.next_seq
     }
 
-    /// Time between the first and the last frame of the failed attempt.
+    /// Number of frames that arrived and could not be used.
+    pub(super) fn unusable(&self) -> u64 {
+        self.unusable
+    }
+
+    /// Time between the first and the last frame of the running attempt.
+    pub(super) fn ran_ns(&self) -> u64 {
+        self.ran_ns.map_or(0, |(first, last)| last.saturating_sub(first))
+    }
+
+    /// The same of the failed attempt; the next one starts at none.
     pub(super) fn take_ran_ns(&mut self) -> u64 {
-        self.ran_ns.take().map_or(0, |(first, last)| last.saturating_sub(first))
+        let ran_ns = self.ran_ns();
+        self.ran_ns = None;
+        ran_ns
     }
 
     /// Counts frames that a live source replaced before they were pulled.
@@ -78,11 +101,11 @@ impl Delivery {
     pub(super) fn deliver<A: Attempt>(&mut self, attempt: &mut A, sample: A::Sample) -> Flow {
         let arrived_ns = self.clock.monotonic_ns();
         self.ran_ns = Some((self.ran_ns.map_or(arrived_ns, |(first, _)| first), arrived_ns));
-        let Some(timing) = attempt.timing(&sample) else { return self.leave_out("corrupt") };
+        let Some(timing) = attempt.timing(&sample) else { return self.unusable_frame() };
         let seq = self.next_seq;
         self.next_seq += 1;
         let (pts_ns, captured_unix_ns) = if self.live {
-            (arrived_ns, self.clock.unix_ns())
+            (arrived_ns, self.capture.frame(attempt.sender_ntp_ns(&sample), self.clock.unix_ns()))
         } else {
             let pts_ns = self.timeline.frame(timing);
             (pts_ns, self.started_unix_ns.saturating_add(pts_ns))
@@ -96,10 +119,21 @@ impl Delivery {
         let mut frame = Frame { pts_ns, captured_unix_ns, arrived_ns, ..empty };
         if let Err(reason) = attempt.fill(sample, &mut frame) {
             tracing::warn!(source = %self.outlet.id(), seq, reason, "a decoded frame cannot be used");
-            return self.leave_out("corrupt");
+            return self.unusable_frame();
+        }
+        let size = Some((frame.width, frame.height));
+        if std::mem::replace(&mut self.size, size) != size
+            && let Some(stream) = attempt.stream()
+        {
+            self.outlet.opened(Stream { width: frame.width, height: frame.height, ..stream });
         }
         self.outlet.enter(SourceState::Running);
         self.outlet.frame(frame)
+    }
+
+    fn unusable_frame(&mut self) -> Flow {
+        self.unusable += 1;
+        self.leave_out("corrupt")
     }
 
     fn leave_out(&self, reason: &'static str) -> Flow {

@@ -60,13 +60,15 @@ impl Gaps {
 
     /// The longest usual gap, without a single outlier.
     fn usual(&self) -> Duration {
-        let mut sorted: Vec<Duration> = self.seen.iter().copied().collect();
-        sorted.sort_unstable();
-        if sorted.len() >= SURE_FROM {
-            sorted.pop();
-            return sorted.last().copied().unwrap_or_default();
+        let (mut longest, mut second) = (Duration::ZERO, Duration::ZERO);
+        for gap in &self.seen {
+            if *gap > longest {
+                (longest, second) = (*gap, longest);
+            } else {
+                second = second.max(*gap);
+            }
         }
-        sorted.last().copied().unwrap_or_default().max(self.stated)
+        if self.seen.len() >= SURE_FROM { second } else { longest.max(self.stated) }
     }
 
     /// How long a silence may last, given the configured `gap` and `first_frame` limits.

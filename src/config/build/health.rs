@@ -22,6 +22,7 @@ pub(super) fn build(monitoring: &Monitoring, source_lost_seconds: f64, site: &Si
         check_every: Duration::from_secs_f64(monitoring.health_check_interval),
         log_metrics: monitoring.log_metrics,
         profile: monitoring.profiling_enabled,
+        degradation: monitoring.degradation,
         source_lost: Duration::from_secs_f64(source_lost_seconds),
         thresholds: set.map(|(_, kind, bound)| ThresholdPlan { kind, bound }).collect(),
     }

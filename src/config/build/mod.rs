@@ -121,7 +121,8 @@ pub(super) fn plan(config: Config, hash: String, site: &mut Site<'_>) -> Plan {
     let timezone = hours::zone(timezone.as_deref(), site);
     site.timezone = timezone.clone();
     let (zones, replaced) = (zones_of(&zones, "zones", site), site.idle.len());
-    let sources = sources::build(sources, fps, &zones, &recovery, limit, site);
+    let restarts = recovery_plan(&recovery, monitoring.auto_recovery);
+    let sources = bounded(sources::build(sources, fps, &zones, &recovery, &restarts, limit, site), &pipeline);
     let all: Vec<&SourcePlan> = sources.iter().collect();
     let admin = admin::build(&monitoring, &all, site);
     let health = health::build(&monitoring, alerts.source_lost_seconds, site);
@@ -200,6 +201,21 @@ fn workers(nested: Option<u32>, flat: Option<u32>, site: &mut Site<'_>) -> Optio
         }
         (a, b) => a.or(b).map(|n| n as usize),
     }
+}
+
+/// A side that no picture exceeds, in pixels.
+const SIDE_MAX: u32 = 16_384;
+
+/// The sources with the bounds of `pipeline` on their pictures: one side that is set leaves the other free.
+fn bounded(mut sources: Vec<SourcePlan>, pipeline: &Pipeline) -> Vec<SourcePlan> {
+    let (width, height) = (pipeline.processing_width, pipeline.processing_height);
+    let side = |set: Option<u32>| set.unwrap_or(SIDE_MAX);
+    let most = PictureMax { width: side(width), height: side(height) };
+    for source in &mut sources {
+        source.picture_max = (width.is_some() || height.is_some()).then_some(most);
+        source.frames_held_max = pipeline.buffer_pool_size;
+    }
+    sources
 }
 
 /// How long a partial batch waits, in whichever unit it is set.
@@ -294,6 +310,19 @@ fn retry_plan(
         exponential: recovery.exponential_backoff,
         first_frame: silence.unwrap_or(Duration::from_secs(8)),
         gap: silence.unwrap_or(Duration::from_secs(3)),
+    }
+}
+
+/// How every source is brought back besides; `auto_recovery` is the key of `monitoring`.
+fn recovery_plan(recovery: &Recovery, auto_recovery: bool) -> RecoveryPlan {
+    let timeout = Duration::from_secs_f64(recovery.circuit_breaker_timeout);
+    RecoveryPlan {
+        after_failing: if auto_recovery { AfterFailing::Retry } else { AfterFailing::StayDown },
+        breaker: recovery
+            .circuit_breaker_enabled
+            .then_some(BreakerPlan { threshold: recovery.circuit_breaker_threshold, timeout }),
+        damaged_max: recovery.pipeline_restart_threshold,
+        retries_made: 0,
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use super::{Site, blackout, hardly_reached, merged, not_built, overrides, retry_plan, zones_of};
+use super::{Site, blackout, hardly_reached, merged, overrides, retry_plan, zones_of};
 use crate::config::kinds::sources as kinds;
-use crate::config::plan::{ENGINE_SOURCE, SourcePlan};
+use crate::config::plan::{ENGINE_SOURCE, Input, PRIORITY_USUAL, RecoveryPlan, SourcePlan};
 use crate::config::schema::{Recovery, SourceEntry, SourceType};
 use crate::config::source_uri::{self, Parsed};
 use crate::types::{SourceId, Zone, count_are, one_line};
@@ -15,6 +16,7 @@ pub(super) fn build(
     fps: Option<f64>,
     zones: &[Zone],
     recovery: &Recovery,
+    recovery_plan: &RecoveryPlan,
     limit: usize,
     site: &mut Site<'_>,
 ) -> Vec<SourcePlan> {
@@ -47,9 +49,7 @@ pub(super) fn build(
         let own = zones_of(&entry.zones, &format!("{path}.zones"), site);
         let alerts = overrides::source(entry.alerts, &format!("{path}.alerts"), &timezone, site);
         let blackout = blackout::build(&entry.blackout, &format!("{path}.blackout"), site);
-        if let Parsed::Input { input, .. } = &parsed {
-            site.inputs.insert(SourceId::from(id.as_str()), input.clone());
-        }
+        site.inputs.insert(SourceId::from(id.as_str()), parsed.input.clone());
         if !enabled {
             site.idle.push(id);
             continue;
@@ -57,28 +57,23 @@ pub(super) fn build(
         if let Some(score) = entry.confidence_threshold {
             hardly_reached(&format!("{path}.confidence_threshold"), score, site);
         }
-        let (input, repeat, realtime) = match parsed {
-            Parsed::Input { input, repeat, realtime } => (input, repeat, entry.realtime.unwrap_or(realtime)),
-            Parsed::NotBuilt(kind) => {
-                site.idle.push(id.clone());
-                let message = format!("source `{id}`: {} sources are not built yet", kind.as_str());
-                site.warn(&path, not_built("source-not-built", message, "the other kinds are"));
-                continue;
-            }
-        };
+        let Parsed { input, repeat, realtime } = parsed;
+        let realtime = entry.realtime.unwrap_or(realtime);
+        let retry = retry_plan(recovery, entry.max_retries, entry.retry_delay, entry.timeout);
+        let plain = SourcePlan::new(id, input, retry);
         out.push(SourcePlan {
-            id: SourceId::from(id),
-            input,
+            name: entry.name.filter(|name| !name.trim().is_empty()),
             fps: entry.fps.or(fps),
-            every: 1,
+            priority: entry.priority.unwrap_or(PRIORITY_USUAL),
             zones: merged(zones, own),
             blackout,
             confidence: entry.confidence_threshold.map(|score| score as f32),
             max_objects: entry.max_objects.map(|most| most as usize),
             alerts,
-            retry: retry_plan(recovery, entry.max_retries, entry.retry_delay, entry.timeout),
+            recovery: RecoveryPlan { retries_made: entry.retry_count.unwrap_or(0), ..recovery_plan.clone() },
             realtime,
             repeat,
+            ..plain
         });
     }
     if out.len() > limit {
@@ -95,6 +90,7 @@ fn input(entry: &SourceEntry, path: &str, site: &mut Site<'_>) -> Option<Parsed>
     let uri = match (&entry.uri, entry.kind) {
         (Some(uri), _) => uri.as_str(),
         (None, Some(SourceType::Test)) => "test",
+        (None, Some(SourceType::Detections)) => "detections:",
         (None, _) if site.places.is_set(&format!("{path}.uri")) => return None,
         (None, _) => {
             site.wrong(path, format!("`{path}` has no `uri`"), "`uri` is needed: a path, rtsp://…, test, scene:NAME");
@@ -120,6 +116,11 @@ fn input(entry: &SourceEntry, path: &str, site: &mut Site<'_>) -> Option<Parsed>
         if site.source_is_flag { site.place_file(path) } else { site.find(path) }
     };
     match kinds::plan(uri, kind, &entry.parameters, &find) {
+        Ok(Parsed { input: Input::Detections(mut plan), repeat, realtime }) => {
+            // Only the user knows whether silence means anything.
+            plan.silence = entry.timeout.map(Duration::from_secs_f64);
+            Some(Parsed { input: Input::Detections(plan), repeat, realtime })
+        }
         Ok(parsed) => Some(parsed),
         Err((message, label)) => {
             site.wrong(&at, message, label);

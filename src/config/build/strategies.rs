@@ -39,7 +39,7 @@ pub(super) fn build(
             Some(Planned::Model(_)) if !tags.is_empty() => {
                 no_effect("tags", &head.name, "a model raises no alerts: set `tags` on what judges it", &path, site);
             }
-            Some(Planned::Model(model)) => models.push(ModelPlan { schedule, ..*model }),
+            Some(Planned::Model(model)) => models.push(ModelPlan { schedule, optional: head.optional, ..*model }),
             Some(Planned::Lane(strategy)) if strategy.shadow_of.is_some() && schedule.is_some() => {
                 let message = format!("`schedule` of strategy `{}` has no effect: it is a shadow", head.name);
                 let label = "it judges when the strategy beside it does: set `schedule` there";
@@ -54,7 +54,10 @@ pub(super) fn build(
                     site,
                 );
             }
-            Some(Planned::Lane(strategy)) => strategies.push(StrategyPlan { schedule, tags, ..*strategy }),
+            Some(Planned::Lane(strategy)) => {
+                let optional = head.optional;
+                strategies.push(StrategyPlan { schedule, optional, tags, ..*strategy });
+            }
             None => {}
         }
     }

@@ -194,6 +194,11 @@ pub(super) const ROWS: &[Row] = &[
     proved("detection.strategies[].schedule[].from", "when they begin", "a_strategy_judges_within_its_schedule_only"),
     proved("detection.strategies[].schedule[].to", "when they end", "a_strategy_judges_within_its_schedule_only"),
     proved(
+        "detection.strategies[].optional",
+        "an overloaded engine skips it",
+        "an_overloaded_engine_skips_optional_strategies_then_refuses_sources",
+    ),
+    proved(
         "detection.strategies[].tags",
         "what its alerts have as tags",
         "alerts_have_the_tags_of_their_strategy_and_go_where_these_are_wanted",

@@ -1,6 +1,6 @@
 //! `monitoring` and `logging`: what the engine shows of itself.
 
-use super::{Row, planned, proved};
+use super::{Row, planned, portable, proved};
 
 pub(super) const ROWS: &[Row] = &[
     // monitoring
@@ -85,7 +85,16 @@ pub(super) const ROWS: &[Row] = &[
         "a line of figures in the log for each sample",
         "the_metrics_are_in_the_log_where_and_as_often_as_the_keys_say",
     ),
-    planned("monitoring.auto_recovery", "false leaves failed sources down"),
+    portable(
+        "monitoring.auto_recovery",
+        "false leaves a failed source down until it is edited or restarted",
+        "a_failed_source_stays_down_where_the_key_says_so",
+    ),
+    proved(
+        "monitoring.degradation",
+        "an overloaded engine gives up frames, optional strategies and new sources, in steps",
+        "an_overloaded_engine_skips_optional_strategies_then_refuses_sources",
+    ),
     proved(
         "monitoring.cpu_threshold",
         "most CPU of the machine in use, where it is set",

@@ -1,6 +1,6 @@
 //! `pipeline`: pictures and batches.
 
-use super::{Row, deepstream, planned, proved};
+use super::{Row, deepstream, planned, portable, proved};
 
 pub(super) const ROWS: &[Row] = &[
     proved(
@@ -25,9 +25,21 @@ pub(super) const ROWS: &[Row] = &[
     ),
     deepstream("pipeline.width", "width of the muxed picture"),
     deepstream("pipeline.height", "height of the muxed picture"),
-    planned("pipeline.processing_width", "width at which pictures are analysed"),
-    planned("pipeline.processing_height", "height at which pictures are analysed"),
-    planned("pipeline.buffer_pool_size", "buffers each decoder may hold"),
+    portable(
+        "pipeline.processing_width",
+        "wider pictures are scaled down once, before all else",
+        "pictures_beyond_a_size_are_scaled_down_and_keep_their_shape",
+    ),
+    portable(
+        "pipeline.processing_height",
+        "higher pictures are scaled down once, before all else",
+        "pictures_beyond_a_size_are_scaled_down_and_keep_their_shape",
+    ),
+    proved(
+        "pipeline.buffer_pool_size",
+        "most decoded pictures of one source at once",
+        "so_many_pictures_of_a_source_are_held_at_most",
+    ),
     deepstream("pipeline.gpu_id", "the GPU that decodes and infers"),
     planned("pipeline.enable_gpu_inference", "infer on the GPU where there is one"),
     deepstream("pipeline.memory_type", "where the GPU keeps pictures"),

@@ -1,6 +1,6 @@
 //! `sources`, their zones, and `recovery` from their failures.
 
-use super::{Row, planned, portable, proved};
+use super::{Row, portable, proved};
 
 pub(super) const ROWS: &[Row] = &[
     // sources
@@ -9,10 +9,14 @@ pub(super) const ROWS: &[Row] = &[
         "the source's name in frames, alerts, logs and metrics",
         "the_summary_has_the_sources_that_are_listed_and_switched_on",
     ),
-    planned("sources[].name", "a name for people, shown beside the id"),
+    proved(
+        "sources[].name",
+        "a name for people, shown beside the id",
+        "a_sources_name_for_people_is_shown_beside_its_id",
+    ),
     proved(
         "sources[].type",
-        "file, rtsp, http, network, webcam, test, scene, trace, gstreamer; webrtc is not built yet",
+        "file, rtsp, http, network, webcam, webrtc, test, scene, trace, detections, gstreamer",
         "the_summary_has_the_sources_that_are_listed_and_switched_on",
     ),
     proved("sources[].uri", "what is read", "the_summary_has_the_sources_that_are_listed_and_switched_on"),
@@ -21,6 +25,11 @@ pub(super) const ROWS: &[Row] = &[
         "sources[].fps",
         "frames analysed per second",
         "the_summary_has_the_sources_that_are_listed_and_switched_on",
+    ),
+    proved(
+        "sources[].priority",
+        "how often it is analysed, relative to others, while there are more frames than can be",
+        "under_overload_sources_are_analysed_by_their_priority",
     ),
     proved("sources[].realtime", "a file plays at its own pace", "a_file_plays_at_its_own_pace_where_it_is_told_to"),
     proved(
@@ -93,8 +102,8 @@ pub(super) const ROWS: &[Row] = &[
     ),
     proved(
         "sources[].max_objects",
-        "most detections of models per frame of this source",
-        "a_sources_own_limit_on_detections_holds_for_it_alone",
+        "most detections per frame of this source, by score",
+        "a_frame_has_so_many_detections_at_most_the_best_ones",
     ),
     portable(
         "sources[].max_retries",
@@ -107,7 +116,7 @@ pub(super) const ROWS: &[Row] = &[
         "a_camera_is_tried_again_when_and_as_often_as_the_keys_say",
     ),
     portable("sources[].timeout", "longest silence", "a_silent_camera_is_given_up_after_the_time_that_is_set"),
-    planned("sources[].retry_count", "nothing: a counter that the old system wrote into its files"),
+    portable("sources[].retry_count", "retries that count as made at the start", "retries_made_before_the_start_count"),
     proved(
         "sources[].parameters.loop",
         "a file or scene begins again at its end",
@@ -139,6 +148,21 @@ pub(super) const ROWS: &[Row] = &[
         "whether a scene drops what is late, and a web address has no end",
         "a_scene_shows_what_its_parameters_say",
     ),
+    proved(
+        "sources[].parameters.topic",
+        "the topic of detections, where the address has none",
+        "detections_come_by_mqtt_and_come_back_with_the_broker",
+    ),
+    proved(
+        "sources[].parameters.format",
+        "how detections are written",
+        "messages_of_nvmsgconv_are_judged_by_the_size_of_their_pictures",
+    ),
+    proved(
+        "sources[].parameters.sensor",
+        "the sensor whose detections are taken",
+        "messages_of_nvmsgconv_are_judged_by_the_size_of_their_pictures",
+    ),
     portable(
         "sources[].parameters.latency",
         "how long a late packet of a camera is waited for",
@@ -168,6 +192,21 @@ pub(super) const ROWS: &[Row] = &[
         "sources[].parameters.fingerprint",
         "the one certificate that a camera may show",
         "a_cameras_certificate_is_accepted_by_its_authority_or_its_fingerprint",
+    ),
+    portable(
+        "sources[].parameters.stun",
+        "through which a WebRTC source learns its public address",
+        "a_publisher_is_reached_through_the_servers_that_are_set",
+    ),
+    portable(
+        "sources[].parameters.turn",
+        "which relays a WebRTC source's packets",
+        "a_publisher_is_reached_through_the_servers_that_are_set",
+    ),
+    portable(
+        "sources[].parameters.token",
+        "sent to the server of a WebRTC source",
+        "a_source_is_fetched_from_a_server_with_its_token_and_outlives_it",
     ),
     portable(
         "sources[].parameters.buffer_size",
@@ -202,8 +241,24 @@ pub(super) const ROWS: &[Row] = &[
         "longest silence of a source",
         "a_silent_camera_is_given_up_after_the_time_that_is_set",
     ),
-    planned("recovery.circuit_breaker_enabled", "give up for a while after repeated failures"),
-    planned("recovery.circuit_breaker_threshold", "failures that open the breaker"),
-    planned("recovery.circuit_breaker_timeout", "time the breaker stays open"),
-    planned("recovery.pipeline_restart_threshold", "errors after which the pipeline is rebuilt"),
+    portable(
+        "recovery.circuit_breaker_enabled",
+        "after repeated failures the account is left alone",
+        "while_the_breaker_is_open_the_account_is_left_alone",
+    ),
+    portable(
+        "recovery.circuit_breaker_threshold",
+        "failures that open the breaker",
+        "while_the_breaker_is_open_the_account_is_left_alone",
+    ),
+    portable(
+        "recovery.circuit_breaker_timeout",
+        "time the breaker stays open",
+        "while_the_breaker_is_open_the_account_is_left_alone",
+    ),
+    portable(
+        "recovery.pipeline_restart_threshold",
+        "damaged frames after which the pipeline is built anew",
+        "damaged_frames_are_a_reason_to_build_the_pipeline_anew",
+    ),
 ];

@@ -67,7 +67,7 @@ pub enum Scope {
     Read,
     /// Changes.
     Control,
-    /// Publishing pictures.
+    /// Publishing pictures and detections.
     Publish,
 }
 

@@ -19,6 +19,8 @@ pub struct HealthPlan {
     pub profile: bool,
     /// A live source that does not run for this long is lost, which raises an alert; zero raises none.
     pub source_lost: Duration,
+    /// Whether an overloaded engine gives something up.
+    pub degradation: bool,
     /// The configured thresholds. They apply while a source is live or repeats.
     pub thresholds: Vec<ThresholdPlan>,
 }
@@ -96,7 +98,14 @@ impl ThresholdKind {
 impl Default for HealthPlan {
     fn default() -> Self {
         let every = Duration::from_secs(30);
-        let (source_lost, thresholds) = (every, Vec::new());
-        Self { sample_every: every, check_every: every, log_metrics: true, profile: false, source_lost, thresholds }
+        Self {
+            sample_every: every,
+            check_every: every,
+            log_metrics: true,
+            profile: false,
+            source_lost: every,
+            degradation: true,
+            thresholds: Vec::new(),
+        }
     }
 }

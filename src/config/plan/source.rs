@@ -5,35 +5,53 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::camera::Camera;
+use super::detections::{DetectionsFrom, DetectionsPlan};
 use super::images::Images;
 use super::policy::SourceAlerts;
+use super::recovery::RecoveryPlan;
 use super::web::Web;
 use super::webcam::Webcam;
+use super::webrtc::WebrtcPlan;
 use crate::types::{Blackout, SourceId, Zone};
+
+/// Most frames of a source of detections that wait for their judgement.
+pub const DETECTIONS_WAITING_MAX: usize = 256;
+/// The priority of a source that sets none.
+pub const PRIORITY_USUAL: u32 = 5;
 
 /// One source.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SourcePlan {
     /// Its unique name.
     pub id: SourceId,
+    /// Its name for people.
+    pub name: Option<String>,
     /// Its input.
     pub input: Input,
     /// Maximum frames analysed per second of stream time; `None` = all.
     pub fps: Option<f64>,
     /// Analyse only frames 0, n, 2n … (`record --every`); 1 = all.
     pub every: u32,
+    /// How often its frames are analysed while there are more than can be, relative to other sources: 1 to 10.
+    pub priority: u32,
     /// Zones of its picture (top-level zones plus its own).
     pub zones: Arc<[Zone]>,
     /// Areas of its picture that are painted black before anything reads it.
     pub blackout: Blackout,
     /// Overrides `detection.confidence_threshold` for this source.
     pub confidence: Option<f32>,
-    /// Most detections of its models per frame; `None` leaves it to the models' own limit.
+    /// Most detections of a frame; the best by score are kept.
     pub max_objects: Option<usize>,
+    /// Pictures beyond this size are scaled down to it once, after they are decoded.
+    pub picture_max: Option<PictureMax>,
+    /// Most of its decoded frames that wait or are worked on at once, where that is less than the workers allow.
+    pub frames_held_max: Option<u32>,
     /// Its alert policy, where that differs from the general one.
     pub alerts: SourceAlerts,
     /// Its restart policy.
     pub retry: RetryPlan,
+    /// How it is brought back besides.
+    pub recovery: RecoveryPlan,
     /// Play a file in real time instead of as fast as it can be analysed.
     pub realtime: bool,
     /// Loop a file or scene; frame numbers and times continue.
@@ -45,19 +63,33 @@ impl SourcePlan {
     pub fn new(id: impl Into<SourceId>, input: Input, retry: RetryPlan) -> Self {
         Self {
             id: id.into(),
+            name: None,
             input,
             fps: None,
             every: 1,
+            priority: PRIORITY_USUAL,
             zones: Arc::new([]),
             blackout: Blackout::default(),
             confidence: None,
             max_objects: None,
+            picture_max: None,
+            frames_held_max: None,
             alerts: SourceAlerts::default(),
             retry,
+            recovery: RecoveryPlan::default(),
             realtime: false,
             repeat: false,
         }
     }
+}
+
+/// The largest picture that is analysed. A smaller one stays as it is, a larger one keeps its shape.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PictureMax {
+    /// Pixels.
+    pub width: u32,
+    /// Pixels.
+    pub height: u32,
 }
 
 /// A source's input.
@@ -80,6 +112,8 @@ pub enum Input {
     Rtsp(Box<Camera>),
     /// A stream or clip at a web address. Live unless it says that it ends.
     Web(Box<Web>),
+    /// A WebRTC publisher. Live.
+    Webrtc(Box<WebrtcPlan>),
     /// GStreamer's test picture. Live unless `frames` bounds it.
     Test {
         /// `videotestsrc pattern`, by nick (`smpte`, `ball`, `black` …).
@@ -106,6 +140,8 @@ pub enum Input {
     },
     /// A recorded trace (`record` format).
     Trace(PathBuf),
+    /// Detections that others make. Live.
+    Detections(Box<DetectionsPlan>),
 }
 
 impl Input {
@@ -121,9 +157,14 @@ impl Input {
             Self::Chain { chain, .. } => redact(&format!("gst: {chain}")),
             Self::Rtsp(camera) => redact(camera.uri()),
             Self::Web(web) => redact(web.uri()),
+            Self::Webrtc(plan) => redact(plan.address()),
             Self::Test { pattern, .. } => format!("test:pattern={pattern}"),
             Self::Scene { name, .. } => format!("scene:{name}"),
             Self::Trace(path) => format!("trace:{}", path.display()),
+            Self::Detections(plan) => match &plan.from {
+                DetectionsFrom::Post => "detections:".to_owned(),
+                DetectionsFrom::Mqtt(subscription) => redact(&subscription.address()),
+            },
         }
     }
 
@@ -132,8 +173,8 @@ impl Input {
         match self {
             Self::File(path) | Self::Trace(path) => Some(path),
             Self::Scene { name, .. } if name.ends_with(".yaml") || name.ends_with(".yml") => Some(Path::new(name)),
-            Self::Images(_) | Self::Webcam(_) | Self::Chain { .. } => None,
-            Self::Scene { .. } | Self::Rtsp(_) | Self::Web(_) | Self::Test { .. } => None,
+            Self::Images(_) | Self::Webcam(_) | Self::Chain { .. } | Self::Web(_) | Self::Detections(_) => None,
+            Self::Scene { .. } | Self::Rtsp(_) | Self::Webrtc(_) | Self::Test { .. } => None,
         }
     }
 
@@ -141,9 +182,9 @@ impl Input {
     pub fn has_pixels(&self) -> bool {
         match self {
             Self::File(_) | Self::Images(_) | Self::Webcam(_) | Self::Chain { .. } => true,
-            Self::Rtsp(_) | Self::Web(_) | Self::Test { .. } => true,
+            Self::Rtsp(_) | Self::Web(_) | Self::Webrtc(_) | Self::Test { .. } => true,
             Self::Scene { pixels, .. } => *pixels,
-            Self::Trace(_) => false,
+            Self::Trace(_) | Self::Detections(_) => false,
         }
     }
 
@@ -151,11 +192,20 @@ impl Input {
     pub fn is_live(&self) -> bool {
         match self {
             Self::File(_) | Self::Images(_) | Self::Trace(_) => false,
-            Self::Rtsp(_) | Self::Webcam(_) => true,
+            Self::Rtsp(_) | Self::Webcam(_) | Self::Webrtc(_) | Self::Detections(_) => true,
             Self::Chain { live, .. } => *live,
             Self::Web(web) => web.live,
             Self::Test { frames, .. } => frames.is_none(),
             Self::Scene { live, .. } => *live,
+        }
+    }
+
+    /// Most frames of a live source that wait for their judgement; a newer one then replaces the oldest. Detections are
+    /// small and come in batches, of which each frame is judged.
+    pub fn waiting_max(&self) -> usize {
+        match self {
+            Self::Detections(_) => DETECTIONS_WAITING_MAX,
+            _ => 1,
         }
     }
 
@@ -164,8 +214,9 @@ impl Input {
         match self {
             Self::Scene { .. } => BackendKind::Scene,
             Self::Trace(_) => BackendKind::Trace,
+            Self::Detections(_) => BackendKind::Detections,
             Self::File(_) | Self::Images(_) | Self::Webcam(_) | Self::Chain { .. } => BackendKind::Gst,
-            Self::Rtsp(_) | Self::Web(_) | Self::Test { .. } => BackendKind::Gst,
+            Self::Rtsp(_) | Self::Web(_) | Self::Webrtc(_) | Self::Test { .. } => BackendKind::Gst,
         }
     }
 }
@@ -177,6 +228,8 @@ pub enum BackendKind {
     Scene,
     /// Recorded traces.
     Trace,
+    /// Detections that others make.
+    Detections,
     /// GStreamer: files, cameras, test pictures.
     Gst,
 }
@@ -190,7 +243,7 @@ pub struct RetryPlan {
     pub base: Duration,
     /// Maximum delay, including jitter.
     pub cap: Duration,
-    /// Doubling (true) or fixed delay (false).
+    /// Doubling with full jitter (true), or fixed, of which chance takes up to a quarter (false).
     pub exponential: bool,
     /// Timeout for the first frame after a start.
     pub first_frame: Duration,

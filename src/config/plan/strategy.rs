@@ -35,6 +35,8 @@ pub struct ModelPlan {
     pub precision: Option<Precision>,
     /// When it analyses frames, by their capture time; `None` = always.
     pub schedule: Option<Schedule>,
+    /// Whether an overloaded engine skips it.
+    pub optional: bool,
 }
 
 impl ModelPlan {
@@ -54,6 +56,7 @@ impl ModelPlan {
             sources: Vec::new(),
             precision: None,
             schedule: None,
+            optional: false,
         }
     }
 }
@@ -83,6 +86,8 @@ pub struct StrategyPlan {
     pub shadow_of: Option<String>,
     /// When it judges frames, by their capture time; `None` = always.
     pub schedule: Option<Schedule>,
+    /// Whether an overloaded engine skips it.
+    pub optional: bool,
     /// Added to those of its alerts.
     pub tags: Vec<String>,
     /// The zone of the local time that a script asks for.
@@ -108,6 +113,7 @@ impl StrategyPlan {
             on_failure: OnFailure::default(),
             shadow_of: None,
             schedule: None,
+            optional: false,
             tags: Vec::new(),
             timezone: TimeZone::default(),
             persist_state: true,

@@ -118,6 +118,9 @@ pub(in crate::config) struct StrategyHead {
     /// Example: {days: [mon-fri], from: "22:00", to: "06:00"}.
     #[serde(default, skip_serializing_if = "OneOrMany::is_empty")]
     pub(in crate::config) schedule: OneOrMany<HoursEntry>,
+    /// Whether it is skipped while the engine is overloaded. Default false. Example: true.
+    #[serde(default)]
+    pub(in crate::config) optional: bool,
     /// Words that its alerts have as tags, besides those that a script gives them. Default none. Example: [night, dock].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]

@@ -54,8 +54,13 @@ pub(in crate::config) struct Monitoring {
     pub(in crate::config) profiling_enabled: bool,
     /// Write a line with the newest figures to the log at each sample. Default true. Example: false.
     pub(in crate::config) log_metrics: bool,
-    /// Restart what fails. Default true. Example: false.
+    /// Try a live source again for ever. With false it stays down once it is failed (its `max_retries` are used up, or
+    /// its settings have to be changed) until it is edited or `dsengine sources restart` is run. Default true.
+    /// Example: false.
     pub(in crate::config) auto_recovery: bool,
+    /// Give up something while the engine is overloaded: frames by the priority of their sources, then optional
+    /// strategies, then new sources. Default true. Example: false.
+    pub(in crate::config) degradation: bool,
     /// Most CPU of the machine in use, where it is set; more raises a system alert. Default 80. Unit: per cent.
     /// Range 10–100. Example: 90.
     #[schemars(range(min = 10, max = 100))]
@@ -91,6 +96,7 @@ impl Default for Monitoring {
             profiling_enabled: false,
             log_metrics: true,
             auto_recovery: true,
+            degradation: true,
             cpu_threshold: 80.0,
             memory_threshold: 80.0,
             gpu_threshold: 90.0,
@@ -109,7 +115,8 @@ pub(in crate::config) struct Token {
     /// A reference to its text, which has 16 characters or more. Default none, it is needed.
     /// Example: "${env:VIEWER_TOKEN}".
     pub(in crate::config) token: String,
-    /// What it allows: seeing, changing, sending pictures in. Default none, it is needed. Example: [read, control].
+    /// What it allows: seeing, changing, sending pictures or detections in. Default none, it is needed.
+    /// Example: [read, control].
     #[schemars(length(min = 1, max = 3))]
     pub(in crate::config) scopes: Vec<TokenScope>,
     /// The only sources that it is for, by id. Default none, all. Example: [gate].

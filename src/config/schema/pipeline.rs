@@ -26,17 +26,18 @@ pub(in crate::config) struct Pipeline {
     /// Height of the muxed picture. Default 1080. Unit: pixels. Range 240–4320. Example: 720.
     #[schemars(range(min = 240, max = 4320))]
     pub(in crate::config) height: u32,
-    /// Width at which pictures are analysed. Default none, that of the model. Unit: pixels. Range 32–7680.
-    /// Example: 1280.
+    /// Widest picture that is analysed and shown: a wider one is scaled down once, after it is decoded, and keeps its
+    /// shape. Default none, as wide as it comes. Unit: pixels. Range 32–7680. Example: 1280.
     #[schemars(range(min = 32, max = 7680))]
     pub(in crate::config) processing_width: Option<u32>,
-    /// Height at which pictures are analysed. Default none, that of the model. Unit: pixels. Range 32–4320.
-    /// Example: 720.
+    /// Highest picture that is analysed and shown, likewise. Default none, as high as it comes. Unit: pixels.
+    /// Range 32–4320. Example: 720.
     #[schemars(range(min = 32, max = 4320))]
     pub(in crate::config) processing_height: Option<u32>,
-    /// Buffers each decoder may hold. Default 10. Range 5–1024. Example: 20.
+    /// Most decoded pictures of one source that wait or are worked on at once: fewer take less memory, and keep fewer
+    /// workers busy with one file. Default none, two more than there are workers. Range 5–1024. Example: 20.
     #[schemars(range(min = 5, max = 1024))]
-    pub(in crate::config) buffer_pool_size: u32,
+    pub(in crate::config) buffer_pool_size: Option<u32>,
     /// The GPU to use. Default 0. Range 0–63. Example: 1.
     #[schemars(range(min = 0, max = 63))]
     pub(in crate::config) gpu_id: u32,
@@ -65,7 +66,7 @@ impl Default for Pipeline {
             height: 1080,
             processing_width: None,
             processing_height: None,
-            buffer_pool_size: 10,
+            buffer_pool_size: None,
             gpu_id: 0,
             enable_gpu_inference: true,
             memory_type: MemoryType::Device,

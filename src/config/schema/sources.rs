@@ -22,7 +22,7 @@ pub(in crate::config) struct SourceEntry {
     #[serde(rename = "type")]
     pub(in crate::config) kind: Option<SourceType>,
     /// Where it is: a path, a folder of pictures, file://, rtsp://, http://, a webcam's number, test,
-    /// test:pattern=ball, scene:NAME, trace:PATH, gst:ELEMENTS. Default none.
+    /// test:pattern=ball, scene:NAME, trace:PATH, gst:ELEMENTS, mqtt://HOST/TOPIC, detections:. Default none.
     /// Example: "rtsp://10.0.0.7/stream".
     #[schemars(extend("type" = ["string", "integer", "null"]))]
     pub(in crate::config) uri: Option<String>,
@@ -32,6 +32,10 @@ pub(in crate::config) struct SourceEntry {
     /// Most frames analysed per second. Default `pipeline.fps`. Range 0.01–240. Example: 5.
     #[schemars(range(min = 0.01, max = 240))]
     pub(in crate::config) fps: Option<f64>,
+    /// How often its frames are analysed while there are more than can be: with 10, ten times as often as with 1.
+    /// Default 5. Range 1–10. Example: 8.
+    #[schemars(range(min = 1, max = 10))]
+    pub(in crate::config) priority: Option<u32>,
     /// Play a file at its own pace instead of as fast as it can be analysed. Default false. Example: true.
     pub(in crate::config) realtime: Option<bool>,
     /// Areas by name, of this source alone; one named as under the top-level `zones` replaces it. Default none.
@@ -58,10 +62,12 @@ pub(in crate::config) struct SourceEntry {
     #[schemars(range(min = 0.1, max = 300))]
     pub(in crate::config) retry_delay: Option<f64>,
     /// Longest wait for the first frame, whatever takes it, and for the next one, unless the stream's own pace is slower.
-    /// Default `recovery.source_timeout_seconds`. Unit: seconds. Range 0.5–3600. Example: 30.
+    /// Default `recovery.source_timeout_seconds`; none for detections, which a camera may send only while it sees
+    /// something. Unit: seconds. Range 0.5–3600. Example: 30.
     #[schemars(range(min = 0.5, max = 3600))]
     pub(in crate::config) timeout: Option<f64>,
-    /// A counter that the old system wrote into its files. Default 0. Example: 0.
+    /// Retries that were made before the start, as the old system wrote them into its files: they count towards `max_retries`
+    /// and the delay until the source has run stably. Default 0. Range 0–1000000. Example: 0.
     #[schemars(range(min = 0, max = 1_000_000))]
     pub(in crate::config) retry_count: Option<u32>,
     /// Settings of its kind. Default: see its keys. Example: {pattern: ball}.
@@ -81,6 +87,7 @@ pub(in crate::config) enum SourceType {
     Scene,
     Trace,
     Gstreamer,
+    Detections,
 }
 
 impl SourceType {
@@ -96,6 +103,7 @@ impl SourceType {
             Self::Scene => "scene",
             Self::Trace => "trace",
             Self::Gstreamer => "gstreamer",
+            Self::Detections => "detections",
         }
     }
 }

@@ -1,6 +1,7 @@
-//! The number of frames of a source that the inference workers may hold; shared by its route and the pool.
+//! The number of frames of a source that the inference workers may hold, and its weight among the sources; shared by
+//! its route and the pool.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 /// See the module.
 #[derive(Debug)]
@@ -11,12 +12,14 @@ pub(in crate::engine) struct Credit {
     taken: AtomicU64,
     /// Whether the source runs and has not ended.
     up: AtomicBool,
+    /// How often its frames are taken while those of all sources wait, relative to theirs.
+    weight: AtomicU32,
 }
 
 impl Credit {
     /// For a source with at most `max` frames in flight. A finite source is bounded by its inbox instead.
     pub(super) fn new(live: bool, max: u64) -> Self {
-        Self { live, max, taken: AtomicU64::new(0), up: AtomicBool::new(false) }
+        Self { live, max, taken: AtomicU64::new(0), up: AtomicBool::new(false), weight: AtomicU32::new(1) }
     }
 
     /// Whether a worker may take another frame.
@@ -39,6 +42,16 @@ impl Credit {
     /// A frame that a worker took has left the lane, or was dropped. `false` if none was taken.
     pub(super) fn give(&self) -> bool {
         self.taken.fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| n.checked_sub(1)).is_ok()
+    }
+
+    /// Its weight, at least 1.
+    pub(super) fn weight(&self) -> u32 {
+        self.weight.load(Ordering::Relaxed).max(1)
+    }
+
+    /// Sets its weight.
+    pub(super) fn set_weight(&self, weight: u32) {
+        self.weight.store(weight, Ordering::Relaxed);
     }
 
     /// Sets whether the source runs.

@@ -6,10 +6,12 @@
 //! taken (see `pool`), and keeps at most one frame waiting in front.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
+use super::threads::Waker;
 use crate::types::Frame;
 
 /// Maximum number of a source's tickets between its thread and the end of its lane, for `workers` workers.
@@ -23,12 +25,19 @@ pub(super) enum Step<C> {
     Frame(Box<Frame>),
     /// Run this command between frames.
     Control(C),
-    /// Nothing came for as long as the caller waits.
-    Idle,
     /// Every ticket before the end is settled: the source has finished.
     Ended,
     /// Stop now and skip whatever is queued.
     Closed,
+}
+
+/// What a lane takes now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// Whatever comes next.
+    Any,
+    /// All but frames.
+    NoFrames,
 }
 
 struct State<C> {
@@ -55,12 +64,20 @@ impl<C> State<C> {
     fn is_over(&self) -> bool {
         self.ended && self.next == self.issued
     }
+
+    /// Whether the lane has something to do. It may turn out to be a dropped frame.
+    fn has_step(&self, wanted: Wanted) -> bool {
+        let has_frame = wanted == Wanted::Any && self.settled.contains_key(&self.next);
+        !self.control.is_empty() || self.closed || has_frame || self.is_over()
+    }
 }
 
 /// See the module.
 pub(in crate::engine) struct Inbox<C> {
     state: Mutex<State<C>>,
     changed: Condvar,
+    /// Wakes a lane on a shared thread.
+    waker: OnceLock<Waker>,
     room: Condvar,
     in_flight_max: u64,
 }
@@ -78,6 +95,7 @@ impl<C> Inbox<C> {
                 closed: false,
             }),
             changed: Condvar::new(),
+            waker: OnceLock::new(),
             room: Condvar::new(),
             in_flight_max,
         }
@@ -85,6 +103,20 @@ impl<C> Inbox<C> {
 
     fn lock(&self) -> MutexGuard<'_, State<C>> {
         self.state.lock()
+    }
+
+    /// Sets what wakes a lane that runs on a shared thread. Called once, before anything comes.
+    pub(super) fn wake_by(&self, waker: Waker) {
+        // A lane runs once.
+        let _ = self.waker.set(waker);
+    }
+
+    /// Wakes the lane. The state must not be locked.
+    fn notify(&self) {
+        self.changed.notify_one();
+        if let Some(waker) = self.waker.get() {
+            waker.wake();
+        }
     }
 
     /// Waits until a lossless source may offer another frame. `false` if the lane is closed.
@@ -109,21 +141,29 @@ impl<C> Inbox<C> {
     pub(super) fn settle(&self, ticket: u64, frame: Option<Box<Frame>>) {
         let mut state = self.lock();
         state.settled.insert(ticket, frame);
-        if ticket == state.next {
-            self.changed.notify_one();
+        let is_next = ticket == state.next;
+        drop(state);
+        if is_next {
+            self.notify();
         }
     }
 
-    /// Settles a ticket of a live source that needs no inference, and drops every older frame that the lane has not
-    /// taken yet: newest wins. Returns the number of dropped frames.
-    pub(super) fn settle_newest(&self, ticket: u64, frame: Box<Frame>) -> u64 {
+    /// Settles a ticket of a live source that needs no inference. If more than `waiting_max` frames would then wait for
+    /// the lane, the oldest are dropped: newest wins. Returns the number of dropped frames.
+    pub(super) fn settle_newest(&self, ticket: u64, frame: Box<Frame>, waiting_max: usize) -> u64 {
         let mut state = self.lock();
         let mut dropped = 0;
-        for waiting in state.settled.values_mut() {
-            dropped += u64::from(waiting.take().is_some());
+        if state.settled.len() >= waiting_max {
+            let waiting = state.settled.values().filter(|settled| settled.is_some()).count();
+            let excess = (waiting + 1).saturating_sub(waiting_max);
+            for oldest in state.settled.values_mut().filter(|settled| settled.is_some()).take(excess) {
+                *oldest = None;
+                dropped += 1;
+            }
         }
         state.settled.insert(ticket, Some(frame));
-        self.changed.notify_one();
+        drop(state);
+        self.notify();
         dropped
     }
 
@@ -139,13 +179,14 @@ impl<C> Inbox<C> {
         if !state.closed {
             state.control.push_back(control);
         }
-        self.changed.notify_one();
+        drop(state);
+        self.notify();
     }
 
     /// The source offered its last frame.
     pub(super) fn end(&self) {
         self.lock().ended = true;
-        self.changed.notify_one();
+        self.notify();
     }
 
     /// Stops the lane before its next frame and wakes callers of [`Inbox::wait_room`].
@@ -156,60 +197,50 @@ impl<C> Inbox<C> {
         let dropped = std::mem::take(&mut state.control);
         drop(state);
         drop(dropped);
-        self.changed.notify_one();
+        self.notify();
         self.room.notify_all();
     }
 
-    /// Waits for the lane's next step, at most `wait` if there is one.
-    pub(super) fn next(&self, wait: Option<Duration>) -> Step<C> {
+    /// The lane's next step, if there is one.
+    pub(super) fn poll(&self, wanted: Wanted) -> Option<Step<C>> {
         let mut state = self.lock();
         loop {
             if let Some(step) = state.urgent() {
-                return step;
+                return Some(step);
             }
             let next = state.next;
-            if let Some(settled) = state.settled.remove(&next) {
-                state.next += 1;
-                match settled {
-                    Some(frame) => return Step::Frame(frame),
-                    None => {
-                        state.finished += 1;
-                        self.room.notify_one();
-                        continue;
-                    }
-                }
+            let settled = if wanted == Wanted::Any { state.settled.remove(&next) } else { None };
+            let Some(settled) = settled else { return state.is_over().then_some(Step::Ended) };
+            state.next += 1;
+            if let Some(frame) = settled {
+                return Some(Step::Frame(frame));
             }
-            if state.is_over() {
-                return Step::Ended;
-            }
-            match wait {
+            state.finished += 1;
+            self.room.notify_one();
+        }
+    }
+
+    /// Waits until there may be a step, at most `limit` if there is one; `false` if nothing came.
+    pub(super) fn wait(&self, wanted: Wanted, limit: Option<Duration>) -> bool {
+        let mut state = self.lock();
+        while !state.has_step(wanted) {
+            match limit {
                 None => self.changed.wait(&mut state),
-                Some(wait) if self.changed.wait_for(&mut state, wait).timed_out() => return Step::Idle,
+                Some(limit) if self.changed.wait_for(&mut state, limit).timed_out() => {
+                    return state.has_step(wanted);
+                }
                 Some(_) => {}
             }
         }
+        true
     }
 
-    /// As [`Inbox::next`] for a lane that takes no frame now: a command, the end of the lane, or nothing within `wait`.
-    pub(super) fn next_but_frames(&self, wait: Duration) -> Step<C> {
+    /// The last taken frame has been judged. Returns whether there may be another step.
+    pub(super) fn done(&self) -> bool {
         let mut state = self.lock();
-        loop {
-            if let Some(step) = state.urgent() {
-                return step;
-            }
-            if state.is_over() {
-                return Step::Ended;
-            }
-            if self.changed.wait_for(&mut state, wait).timed_out() {
-                return Step::Idle;
-            }
-        }
-    }
-
-    /// The last taken frame has been judged.
-    pub(super) fn done(&self) {
-        self.lock().finished += 1;
+        state.finished += 1;
         self.room.notify_one();
+        state.has_step(Wanted::Any)
     }
 }
 
@@ -221,9 +252,9 @@ mod tests {
         Box::new(Frame { pts_ns: seq, width: 1, height: 1, ..Frame::empty("a", seq) })
     }
 
-    fn seq(step: Step<u8>) -> u64 {
-        match step {
-            Step::Frame(frame) => frame.seq,
+    fn seq(inbox: &Inbox<u8>) -> u64 {
+        match inbox.poll(Wanted::Any) {
+            Some(Step::Frame(frame)) => frame.seq,
             _ => panic!("expected a frame"),
         }
     }
@@ -237,26 +268,35 @@ mod tests {
         inbox.settle(tickets[0], Some(frame(0)));
         inbox.settle(tickets[3], Some(frame(3)));
         inbox.end();
-        assert_eq!([seq(inbox.next(None)), seq(inbox.next(None)), seq(inbox.next(None))], [0, 2, 3]);
-        assert!(matches!(inbox.next(None), Step::Ended));
+        assert_eq!([seq(&inbox), seq(&inbox), seq(&inbox)], [0, 2, 3]);
+        assert!(matches!(inbox.poll(Wanted::Any), Some(Step::Ended)));
     }
 
     #[test]
     fn the_newest_live_frame_replaces_the_waiting_one() {
         let inbox = Inbox::<u8>::new(8);
         let (a, b) = (inbox.ticket().unwrap(), inbox.ticket().unwrap());
-        assert_eq!(inbox.settle_newest(a, frame(0)), 0);
-        assert_eq!(inbox.settle_newest(b, frame(1)), 1);
-        assert_eq!(seq(inbox.next(None)), 1);
+        assert_eq!(inbox.settle_newest(a, frame(0), 1), 0);
+        assert_eq!(inbox.settle_newest(b, frame(1), 1), 1);
+        assert_eq!(seq(&inbox), 1);
+    }
+
+    #[test]
+    fn as_many_live_frames_wait_as_may() {
+        let inbox = Inbox::<u8>::new(8);
+        let dropped: Vec<u64> = (0..5).map(|n| inbox.settle_newest(inbox.ticket().unwrap(), frame(n), 3)).collect();
+        assert_eq!(dropped, [0, 0, 0, 1, 1]);
+        assert_eq!([seq(&inbox), seq(&inbox), seq(&inbox)], [2, 3, 4]);
     }
 
     #[test]
     fn a_wait_for_nothing_ends() {
         let inbox = Inbox::<u8>::new(8);
-        assert!(matches!(inbox.next(Some(Duration::ZERO)), Step::Idle));
+        assert!(inbox.poll(Wanted::Any).is_none() && !inbox.wait(Wanted::Any, Some(Duration::ZERO)));
         let ticket = inbox.ticket().unwrap();
         inbox.settle(ticket, Some(frame(0)));
-        assert_eq!(seq(inbox.next(Some(Duration::ZERO))), 0);
+        assert!(inbox.wait(Wanted::Any, Some(Duration::ZERO)));
+        assert_eq!(seq(&inbox), 0);
     }
 
     #[test]
@@ -264,12 +304,13 @@ mod tests {
         let inbox = Inbox::<u8>::new(8);
         let ticket = inbox.ticket().unwrap();
         inbox.settle(ticket, Some(frame(0)));
-        assert!(matches!(inbox.next_but_frames(Duration::ZERO), Step::Idle));
+        assert!(inbox.poll(Wanted::NoFrames).is_none() && !inbox.wait(Wanted::NoFrames, Some(Duration::ZERO)));
         inbox.control(7);
-        assert!(matches!(inbox.next_but_frames(Duration::ZERO), Step::Control(7)));
-        assert_eq!(seq(inbox.next(None)), 0, "it is still there");
+        assert!(inbox.wait(Wanted::NoFrames, None));
+        assert!(matches!(inbox.poll(Wanted::NoFrames), Some(Step::Control(7))));
+        assert_eq!(seq(&inbox), 0, "it is still there");
         inbox.close();
-        assert!(matches!(inbox.next_but_frames(Duration::ZERO), Step::Closed));
+        assert!(matches!(inbox.poll(Wanted::NoFrames), Some(Step::Closed)));
     }
 
     #[test]
@@ -278,9 +319,9 @@ mod tests {
         let ticket = inbox.ticket().unwrap();
         inbox.settle(ticket, Some(frame(0)));
         inbox.control(7);
-        assert!(matches!(inbox.next(None), Step::Control(7)));
+        assert!(matches!(inbox.poll(Wanted::Any), Some(Step::Control(7))));
         inbox.close();
-        assert!(matches!(inbox.next(None), Step::Closed));
+        assert!(matches!(inbox.poll(Wanted::Any), Some(Step::Closed)));
         assert!(inbox.ticket().is_none());
         assert!(!inbox.wait_room());
     }

@@ -1,19 +1,22 @@
-//! A source's lane: the thread that owns all of its ordered state: tracker, zones, strategies, policy.
+//! A source's lane: owns all of its ordered state: tracker, zones, strategies, policy.
 //!
-//! A slow or hostile script delays only its own lane. Commands (such as a new version of a script) run between two
-//! frames, so a frame sees exactly one generation of each strategy.
+//! It is a [`Task`]: one thread at a time runs it (see `threads`), one frame or command at a time. Commands (such as a
+//! new version of a script) run between two frames, so a frame sees exactly one generation of each strategy.
 
 use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::change::{Arrangement, LaneChange, Refusal, RuleSlot};
+use super::arrange::{Former, arrange, restore};
+use super::change::{Arrangement, LaneChange, Refusal};
 use super::control::{Control, Remembered, Snapshot};
-use super::inbox::Step;
+use super::given::Given;
+use super::inbox::{Step, Wanted};
 use super::route::Route;
-use super::rule::{Judgement, Rule, RuleSettings};
+use super::rule::{Judgement, Rule};
 use super::shadow::Shadow;
+use super::threads::{Panic, Task, Turn};
 use super::{Judged, Observer};
 use crate::alert::{Gate, Raiser};
 use crate::config::AlertPlan;
@@ -22,6 +25,7 @@ use crate::guest::StateStore;
 use crate::telemetry::Stage;
 use crate::track::{Tracker, Tracks};
 use crate::types::{Clock, Frame, Zone};
+use crate::vision::most::keep_best;
 
 /// Number of recent frames that a lane keeps to try new versions on.
 const REMEMBERED: usize = 32;
@@ -48,6 +52,8 @@ pub(in crate::engine) struct Lane {
     pub(in crate::engine) observer: Option<Arc<dyn Observer>>,
     /// The state of guests, which gets what they hand over at the end of the process.
     pub(in crate::engine) states: Arc<StateStore>,
+    /// What is given up for overload.
+    pub(in crate::engine) given: Arc<Given>,
     pub(in crate::engine) clock: Arc<dyn Clock>,
 }
 
@@ -58,13 +64,6 @@ pub(in crate::engine) struct Undo {
     policy: Option<AlertPlan>,
     rules: Option<[Former; 2]>,
     shadows: Vec<(Arc<str>, Option<Shadow>)>,
-}
-
-/// A list of rules before it was rearranged.
-struct Former {
-    order: Vec<(Arc<str>, RuleSettings)>,
-    /// Rules that are no longer in the list.
-    gone: Vec<Rule>,
 }
 
 /// Closes the lane and ends its source on drop, even if an embedder's strategy panics: other threads wait for its end.
@@ -80,44 +79,59 @@ impl Drop for End {
     }
 }
 
-impl Lane {
-    /// Runs until the source has finished or the lane is closed.
-    pub(in crate::engine) fn run(mut self) {
-        let route = Arc::clone(&self.route);
-        let end = End(Arc::clone(&route));
-        // What an embedder plugs in may panic. The gate is dropped after the panic, not during it, so that the source's
-        // next lane knows what stays open.
-        let panicked = catch_unwind(AssertUnwindSafe(|| self.judge_all(&route))).err();
+impl Task for Lane {
+    fn turn(&mut self) -> Turn {
+        let wanted = self.wanted();
+        match self.route.inbox.poll(wanted) {
+            Some(Step::Frame(frame)) => {
+                self.judge(*frame);
+                match self.route.done() {
+                    true => Turn::Again,
+                    false => Turn::Wait(self.gate.idle_wait()),
+                }
+            }
+            Some(Step::Control(control)) => {
+                self.obey(control);
+                Turn::Again
+            }
+            Some(Step::Ended | Step::Closed) => {
+                self.hand_over();
+                Turn::Over(None)
+            }
+            None if wanted == Wanted::NoFrames => Turn::Wait(Some(ROOM_WAIT)),
+            None => Turn::Wait(self.gate.idle_wait()),
+        }
+    }
+
+    fn late(&mut self) {
+        // Otherwise it waited for room.
+        if self.gate.idle_wait().is_some() {
+            self.gate.idle();
+        }
+    }
+
+    fn wait(&self, limit: Option<Duration>) -> bool {
+        self.route.inbox.wait(self.wanted(), limit)
+    }
+
+    /// What an embedder plugs in may panic. The gate is dropped after the panic, not during it, so that the source's
+    /// next lane continues its open conditions.
+    fn end(self: Box<Self>, panic: Option<Panic>) {
+        let end = End(Arc::clone(&self.route));
+        let lane = *self;
         // The gate sends what it holds back before the source counts as ended.
-        drop(self.gate);
-        if let Some(panic) = panicked {
+        drop(lane.gate);
+        if let Some(panic) = panic {
             resume_unwind(panic);
         }
         drop(end);
     }
+}
 
-    /// Judges frame after frame, and carries out commands between them.
-    fn judge_all(&mut self, route: &Route) {
-        loop {
-            if !self.gate.has_room() {
-                match route.inbox.next_but_frames(ROOM_WAIT) {
-                    Step::Control(control) => self.obey(control),
-                    Step::Ended | Step::Closed => break,
-                    Step::Frame(_) | Step::Idle => {}
-                }
-                continue;
-            }
-            match route.inbox.next(self.gate.idle_wait()) {
-                Step::Frame(frame) => {
-                    self.judge(*frame);
-                    route.done();
-                }
-                Step::Control(control) => self.obey(control),
-                Step::Idle => self.gate.idle(),
-                Step::Ended | Step::Closed => break,
-            }
-        }
-        self.hand_over();
+impl Lane {
+    /// What the lane takes now: a finite source may wait for room in the handlers' queues.
+    fn wanted(&self) -> Wanted {
+        if self.gate.has_room() { Wanted::Any } else { Wanted::NoFrames }
     }
 
     /// Records what the strategies hand to those that follow: on a live source that may be built anew, or for a later
@@ -248,10 +262,12 @@ impl Lane {
         self.gate.open(&frame);
         self.gate.begin(&frame);
         if frame.picture.is_some() {
-            for rule in &mut self.detectors {
+            let skips = self.given.skips_optional();
+            for rule in self.detectors.iter_mut().filter(|rule| !(skips && rule.skips_as_optional())) {
                 rule.judge(&mut frame, &self.tracks, &self.zones, &*self.clock);
             }
         }
+        keep_best(&mut frame.detections, self.route.max_objects());
         if let Some(tracker) = self.tracker.as_mut().filter(|_| !frame.tracked) {
             tracker.update(frame.pts_ns, &mut frame.detections);
         }
@@ -263,6 +279,9 @@ impl Lane {
         let mut skipped = false;
         self.gate.saw_frame(&frame);
         for index in 0..self.rules.len() {
+            if self.given.skips_optional() && self.rules[index].skips_as_optional() {
+                continue;
+            }
             let judgement = self.rules[index].judge(&mut frame, &self.tracks, &self.zones, &*self.clock);
             self.gate.saw(self.rules[index].name(), &judgement.work);
             self.raise(index, &judgement, &frame);
@@ -343,6 +362,9 @@ impl Lane {
         metrics.latency(Stage::Queue).observe(seconds(frame.arrived_ns, started_ns));
         metrics.latency(Stage::Judge).observe(seconds(started_ns, ended_ns));
         metrics.latency(Stage::Total).observe(seconds(frame.arrived_ns, ended_ns));
+        if self.route.is_live() {
+            metrics.latency(Stage::Capture).observe(seconds(frame.captured_unix_ns, self.clock.unix_ns()));
+        }
         if let Some(observer) = &self.observer {
             let generations: Vec<(Arc<str>, u64)> =
                 self.rules.iter().map(|rule| (Arc::clone(rule.name()), rule.generation)).collect();
@@ -354,41 +376,4 @@ impl Lane {
             });
         }
     }
-}
-
-/// Removes the rule of this name from a list.
-fn take(rules: &mut Vec<Rule>, name: &str) -> Option<Rule> {
-    rules.iter().position(|rule| **rule.name() == *name).map(|at| rules.remove(at))
-}
-
-/// Rearranges a list; returns the former arrangement.
-fn arrange(rules: &mut Vec<Rule>, places: Vec<RuleSlot>) -> Former {
-    let order = rules.iter().map(|rule| (Arc::clone(rule.name()), rule.settings.clone())).collect();
-    let mut gone = std::mem::take(rules);
-    for place in places {
-        match place {
-            RuleSlot::New(rule) => rules.push(*rule),
-            RuleSlot::Keep { name, settings } => {
-                rules.extend(take(&mut gone, &name).map(|mut rule| {
-                    rule.set(settings);
-                    rule
-                }));
-            }
-        }
-    }
-    Former { order, gone }
-}
-
-/// Restores a list's former arrangement.
-fn restore(rules: &mut Vec<Rule>, former: Former) {
-    let Former { order, mut gone } = former;
-    let mut current = std::mem::take(rules);
-    for (name, settings) in order {
-        // A rule that was replaced by another of the same name is in `gone`.
-        rules.extend(take(&mut gone, &name).or_else(|| take(&mut current, &name)).map(|mut rule| {
-            rule.set(settings);
-            rule
-        }));
-    }
-    current.into_iter().for_each(Rule::dispose);
 }

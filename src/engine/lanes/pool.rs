@@ -3,11 +3,12 @@
 //! Each source has a slot for each model that its frames pass. Workers take a source's frames only while it has credit,
 //! so a slow script delays only its own camera. A live source keeps one waiting frame, the newest; at most
 //! `in_flight_max` frames of a finite source wait here, because its thread waits for room before it offers the next. A
-//! worker takes frames of one model at a time, fairly over the sources; an otherwise idle worker waits briefly for a
+//! worker takes frames of one model at a time, of the sources in turn by their weights; an otherwise idle worker waits briefly for a
 //! live frame that is about to arrive (see `rhythm`). A partial batch waits for more frames only while a source may
 //! deliver one. The pool knows frames, credit and models, and passes each frame on through [`Next`].
 
 mod model;
+mod pass;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -19,7 +20,9 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 
 pub(in crate::engine) use self::model::ModelUnit;
+use self::pass::{on_schedule, readable, unskipped};
 use super::credit::Credit;
+use super::given::Given;
 use super::rhythm::Rhythm;
 use crate::error::{Code, Error};
 use crate::types::{Clock, Frame, Picture};
@@ -51,6 +54,8 @@ struct Slot {
     first: bool,
     credit: Arc<Credit>,
     queue: VecDeque<Job>,
+    /// The time of its next turn in the pool's virtual time (see [`State::now`]).
+    pass: u64,
     /// The rhythm of a live source's frames.
     rhythm: Rhythm,
 }
@@ -74,8 +79,13 @@ impl Slot {
 struct State {
     slots: BTreeMap<u64, Slot>,
     next_slot: u64,
-    /// The slot at which the next search for work starts, for round-robin scheduling.
+    /// The slot at which the next search for work starts: slots of the same pass take turns.
     turn: u64,
+    /// Virtual time: the pass of the slot that was taken last. Stride scheduling (Waldspurger and Weihl, 1995): the
+    /// slot with the least pass is taken, which then grows by [`STRIDE`] divided by the slot's weight. A slot that had
+    /// no frame for a while continues from now on. So while N sources with weights of 1 to 10 have frames waiting, each
+    /// gets at least one in 10 · (N - 1) + 1 turns.
+    now: u64,
     /// Workers that wait to fill a batch, or for a newer frame: they may not be able to take a new job.
     holding: usize,
     batch: usize,
@@ -83,9 +93,13 @@ struct State {
     closed: bool,
 }
 
+/// By how much a slot of weight 1 falls back with each turn.
+const STRIDE: u64 = 1 << 20;
+
 struct Shared {
     state: Mutex<State>,
     work: Condvar,
+    given: Arc<Given>,
     clock: Arc<dyn Clock>,
 }
 
@@ -150,17 +164,18 @@ pub(in crate::engine) struct Pool {
 
 impl Pool {
     /// A pool of `count` workers; they start with the first model.
-    pub(in crate::engine) fn new(count: usize, clock: Arc<dyn Clock>) -> Self {
+    pub(in crate::engine) fn new(count: usize, clock: Arc<dyn Clock>, given: Arc<Given>) -> Self {
         let state = State {
             slots: BTreeMap::new(),
             next_slot: 0,
             turn: 0,
+            now: 0,
             holding: 0,
             batch: 1,
             batch_timeout: Duration::ZERO,
             closed: false,
         };
-        let shared = Arc::new(Shared { state: Mutex::new(state), work: Condvar::new(), clock });
+        let shared = Arc::new(Shared { state: Mutex::new(state), work: Condvar::new(), given, clock });
         Self { shared, count: count.max(1), workers: Mutex::default() }
     }
 
@@ -199,7 +214,8 @@ impl Pool {
         let slot = state.next_slot;
         state.next_slot += 1;
         let (model, credit) = (Arc::clone(model), Arc::clone(credit));
-        state.slots.insert(slot, Slot { model, first, credit, queue: VecDeque::new(), rhythm: Rhythm::default() });
+        let (queue, pass, rhythm) = (VecDeque::new(), state.now, Rhythm::default());
+        state.slots.insert(slot, Slot { model, first, credit, queue, pass, rhythm });
         Attached { shared: Arc::clone(&self.shared), slot }
     }
 
@@ -235,8 +251,9 @@ struct Batch {
 impl State {
     /// The next slot in turn with a job that may be taken; only slots of `model`, if given.
     fn ready(&self, model: Option<&Arc<ModelUnit>>) -> Option<u64> {
-        let mut slots = self.slots.range(self.turn..).chain(self.slots.range(..self.turn));
-        slots.find(|(_, slot)| slot.ready() && model.is_none_or(|model| slot.runs(model))).map(|(key, _)| *key)
+        let slots = self.slots.range(self.turn..).chain(self.slots.range(..self.turn));
+        let ready = slots.filter(|(_, slot)| slot.ready() && model.is_none_or(|model| slot.runs(model)));
+        ready.min_by_key(|(_, slot)| slot.pass.max(self.now)).map(|(key, _)| *key)
     }
 
     /// Takes jobs, one per source in turn, until the batch is full or none is ready.
@@ -246,6 +263,8 @@ impl State {
             self.turn = key + 1;
             let Some(slot) = self.slots.get_mut(&key) else { return };
             let Some(job) = slot.queue.pop_front() else { return };
+            self.now = slot.pass.max(self.now);
+            slot.pass = self.now + STRIDE.div_ceil(u64::from(slot.credit.weight()));
             if slot.first {
                 slot.credit.take();
             }
@@ -308,32 +327,9 @@ fn take(shared: &Shared) -> Option<Batch> {
     }
 }
 
-/// Maps the pictures. Drops frames whose picture cannot be read, which affects only their own sources.
-fn readable(jobs: Vec<Job>) -> Vec<Job> {
-    let can_be_read = |job: &Job| job.frame.picture.as_ref().is_none_or(|picture| picture.planes().is_ok());
-    let (readable, unreadable): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(can_be_read);
-    for job in unreadable {
-        job.next.lose(job.ticket, "unreadable");
-    }
-    readable
-}
-
-/// Passes on frames outside the model's schedule without its detections.
-fn on_schedule(model: &ModelUnit, jobs: Vec<Job>) -> Vec<Job> {
-    let Some(schedule) = &model.plan.schedule else { return jobs };
-    let (on, off): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(|job| schedule.holds(job.frame.captured_unix_ns));
-    model.off.store(on.is_empty(), Ordering::Relaxed);
-    for mut job in off {
-        model.metrics.off_schedule(&job.frame.source);
-        job.stage += 1;
-        Arc::clone(&job.next).advance(job);
-    }
-    on
-}
-
 fn work(shared: &Shared, index: usize) {
     while let Some(Batch { model, jobs, .. }) = take(shared) {
-        let jobs = readable(on_schedule(&model, jobs));
+        let jobs = readable(on_schedule(&model, unskipped(&shared.given, &model, jobs)));
         if jobs.is_empty() {
             continue;
         }

@@ -1,6 +1,7 @@
 //! One source's path through the engine: from its backend's thread through the models to its lane.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -10,16 +11,16 @@ use super::control::Control;
 use super::credit::Credit;
 use super::inbox::Inbox;
 use super::pool::{Attached, Job, ModelUnit, Next, Pool};
-use crate::backend::supervise;
+use crate::backend::supervise::{self, BreakerState};
 use crate::backend::{Flow, Sink, SourceEvent, SourceState};
-use crate::config::SourcePlan;
+use crate::config::{AfterFailing, SourcePlan};
 use crate::engine::view::live::Events;
-use crate::engine::view::source::SourceBoard;
+use crate::engine::view::source::{Fault, Moment, SourceBoard};
 use crate::engine::view::status::SourceStatus;
 use crate::error::Code;
 use crate::telemetry::{SourceMetrics, Stage, redact};
 use crate::types::{Blackout, Clock, SourceId, Unmasked};
-use crate::vision::merge::{keep_best, merge};
+use crate::vision::merge::merge;
 
 /// The models that a source's frames pass, in order. A frame keeps the stages that it started with.
 #[derive(Default)]
@@ -27,17 +28,6 @@ pub(in crate::engine) struct Stages {
     steps: Vec<Step>,
     /// The IoU threshold for merging detections of several models.
     merge_iou: f32,
-    /// Most detections of a frame.
-    max_objects: Option<usize>,
-}
-
-/// What a source sets for the detections of its models, over their own settings.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub(in crate::engine) struct Limits {
-    /// The minimum score.
-    pub(in crate::engine) confidence: Option<f32>,
-    /// The most detections of a frame.
-    pub(in crate::engine) max_objects: Option<usize>,
 }
 
 struct Step {
@@ -47,19 +37,19 @@ struct Step {
 }
 
 impl Stages {
-    /// Attaches a source to `models`, in order.
+    /// Attaches a source to `models`, in order. `confidence` overrides the models' own minimum score.
     pub(in crate::engine) fn attach(
         pool: &Pool,
         models: &[Arc<ModelUnit>],
         credit: &Arc<Credit>,
-        limits: Limits,
+        confidence: Option<f32>,
     ) -> Self {
         let step = |(index, model): (usize, &Arc<ModelUnit>)| Step {
             slot: pool.attach(model, credit, index == 0),
-            confidence: limits.confidence.unwrap_or(model.plan.confidence),
+            confidence: confidence.unwrap_or(model.plan.confidence),
         };
         let merge_iou = models.first().map_or(0.5, |model| model.plan.nms);
-        Self { steps: models.iter().enumerate().map(step).collect(), merge_iou, max_objects: limits.max_objects }
+        Self { steps: models.iter().enumerate().map(step).collect(), merge_iou }
     }
 
     pub(super) fn first(&self) -> Option<&Attached> {
@@ -79,13 +69,15 @@ pub(in crate::engine) struct Route {
     pub(in crate::engine) metrics: SourceMetrics,
     pub(in crate::engine) board: SourceBoard,
     live: bool,
+    /// Most frames of a live source without pictures that wait for the lane.
+    waiting_max: usize,
     /// The source's address for display, without secrets.
     address: String,
-    /// The interval between attempts after the retries are exhausted; `None` for a source that is tried once.
+    /// The longest interval between attempts; `None` for a source that is tried once, or stays down once it is failed.
     retry_every: Mutex<Option<Duration>>,
-    /// The wait after the last failure.
-    retry_in: Mutex<Duration>,
     stages: ArcSwap<Stages>,
+    /// Most detections of each of its next frames.
+    max_objects: AtomicUsize,
     /// What is painted in each of its next pictures.
     blackout: ArcSwap<Blackout>,
     credit: Arc<Credit>,
@@ -114,10 +106,11 @@ impl Route {
             metrics,
             board: SourceBoard::default(),
             live,
+            waiting_max: plan.input.waiting_max(),
             address: plan.input.address(redact::uri),
             retry_every: Mutex::default(),
-            retry_in: Mutex::default(),
             stages: ArcSwap::default(),
+            max_objects: AtomicUsize::new(usize::MAX),
             blackout: ArcSwap::default(),
             credit: Arc::new(Credit::new(live, in_flight_max)),
             clock,
@@ -135,8 +128,16 @@ impl Route {
 
     /// Applies settings that can change while the source runs.
     pub(in crate::engine) fn change(&self, plan: &SourcePlan) {
-        *self.retry_every.lock() = self.live.then_some(plan.retry.cap);
+        let is_retried = self.live && plan.recovery.after_failing == AfterFailing::Retry;
+        *self.retry_every.lock() = is_retried.then_some(plan.retry.cap);
         self.blackout.store(Arc::new(plan.blackout.clone()));
+        self.max_objects.store(plan.max_objects.unwrap_or(usize::MAX), Ordering::Relaxed);
+        self.credit.set_weight(plan.priority);
+    }
+
+    /// Most detections of a frame.
+    pub(super) fn max_objects(&self) -> usize {
+        self.max_objects.load(Ordering::Relaxed)
     }
 
     /// Sets the models for the next frames; frames in flight keep the former ones.
@@ -168,17 +169,48 @@ impl Route {
     pub(in crate::engine) fn status(&self) -> SourceStatus {
         let (state, board) = (self.board.state(), &self.board);
         let remedy = board.remedy();
-        let retry_every = self.retry_every.lock().filter(|_| state == SourceState::Failed && board.broken().is_none());
-        let retry_in = *self.retry_in.lock();
-        let every = |cap| if remedy.is_some() { supervise::pace(retry_in, cap) } else { cap };
+        let is_failed = state == SourceState::Failed && board.broken().is_none();
+        let retry_every = self.retry_every.lock().filter(|_| is_failed);
+        let stays_down = is_failed && self.live && retry_every.is_none();
+        let every = |cap| if remedy.is_some() { supervise::slow_pace(cap) } else { cap };
         let retry_every = retry_every.map(every);
-        SourceStatus { remedy, ..SourceStatus::read(&self.id, state, retry_every, board.error(), &self.metrics) }
+        let score = board.score(self.clock.monotonic_ns());
+        self.metrics.score.set(score.unwrap_or(0.0));
+        let status = SourceStatus::read(&self.id, state, retry_every, board.error(), &self.metrics);
+        SourceStatus { remedy, stays_down, ..status.with_board(board, score) }
     }
 
-    /// The lane has judged a frame.
-    pub(super) fn done(&self) {
-        self.inbox.done();
+    fn now(&self) -> Moment {
+        Moment { ns: self.clock.monotonic_ns(), unix_ms: self.clock.unix_ns() / 1_000_000 }
+    }
+
+    /// An attempt has failed.
+    fn failed(&self, fault: Fault, attempt: u32, retry_in: Duration) {
+        let Fault { reason, class, .. } = &fault;
+        let (source, address, class) = (&self.id, &self.address, *class);
+        self.metrics.failed(class);
+        if retry_in == Duration::MAX {
+            tracing::warn!(%source, address, class, attempt, "source failed and stays down: {reason}");
+        } else {
+            self.metrics.reconnects.inc();
+            let retry_in_s = (retry_in.as_secs_f64() * 10.0).round() / 10.0;
+            tracing::warn!(
+                %source,
+                address,
+                class,
+                attempt,
+                retry_in_s,
+                "source failed and is tried again: {reason}"
+            );
+        }
+        self.board.set_error(fault, self.now());
+    }
+
+    /// The lane has judged a frame. Returns whether it may have another step.
+    pub(super) fn done(&self) -> bool {
+        let has_more = self.inbox.done();
         self.give_credit();
+        has_more
     }
 
     /// The source offered its last frame.
@@ -192,7 +224,7 @@ impl Route {
         let code = Code::SourceBroken.as_str();
         tracing::error!(source = %self.id, address = self.address, code, "source broken: {reason}");
         self.metrics.state(SourceState::Failed.as_str());
-        self.board.break_off(reason);
+        self.board.break_off(reason, self.now());
         self.end();
     }
 
@@ -218,9 +250,6 @@ impl Next for Route {
         if stage > 1 {
             merge(&mut frame.detections, stages.merge_iou);
         }
-        if let Some(most) = stages.max_objects.filter(|_| stage > 0) {
-            keep_best(&mut frame.detections, most);
-        }
         self.inbox.settle(ticket, Some(frame));
     }
 
@@ -244,6 +273,7 @@ impl Sink for Inlet {
             frame.arrived_ns = route.clock.monotonic_ns();
         }
         route.metrics.frame_decoded(frame.captured_unix_ns);
+        route.board.frames(1, 0, frame.arrived_ns);
         if !route.live && !route.inbox.wait_room() {
             return Flow::Stop;
         }
@@ -261,7 +291,7 @@ impl Sink for Inlet {
                 }
             }
             _ if route.live => {
-                let dropped = route.inbox.settle_newest(ticket, frame);
+                let dropped = route.inbox.settle_newest(ticket, frame, route.waiting_max);
                 if dropped > 0 {
                     route.metrics.dropped("overload", dropped);
                 }
@@ -276,7 +306,7 @@ impl Sink for Inlet {
         match event {
             SourceEvent::State(state) => {
                 route.credit.set_up(state == SourceState::Running);
-                route.board.set_state(state);
+                route.board.set_state(state, route.now());
                 route.metrics.state(state.as_str());
                 route.events.state(&route.id, state);
                 match state {
@@ -287,19 +317,22 @@ impl Sink for Inlet {
                     _ => tracing::debug!(source = %route.id, state = state.as_str(), "source"),
                 }
             }
-            SourceEvent::Fault { reason, remedy, attempt, retry_in } => {
-                route.metrics.reconnects.inc();
-                *route.retry_in.lock() = retry_in;
-                tracing::warn!(
-                    source = %route.id,
-                    address = route.address,
-                    attempt,
-                    retry_in_s = (retry_in.as_secs_f64() * 10.0).round() / 10.0,
-                    "source failed and is tried again: {reason}"
-                );
-                route.board.set_error(reason, remedy);
+            SourceEvent::Fault { reason, remedy, class, attempt, retry_in } => {
+                let unix_ms = route.now().unix_ms;
+                route.failed(Fault { reason, remedy, class, unix_ms }, attempt, retry_in);
             }
-            SourceEvent::Dropped { reason, count } => route.metrics.dropped(reason, count),
+            SourceEvent::Breaker(state) => {
+                tracing::info!(source = %route.id, state = state.as_str(), "circuit breaker of the source");
+                route.metrics.breaker.set(i64::from(state != BreakerState::Closed));
+                route.board.set_breaker(state);
+            }
+            SourceEvent::Dropped { reason, count } => {
+                if reason == "corrupt" {
+                    route.board.frames(count, count, route.clock.monotonic_ns());
+                }
+                route.metrics.dropped(reason, count);
+            }
+            SourceEvent::Opened(stream) => route.board.set_stream(stream),
             SourceEvent::Ended => route.end(),
             SourceEvent::Broken(reason) => route.break_off(reason),
         }

@@ -36,11 +36,18 @@ pub(in crate::engine) struct RuleSettings {
     pub(in crate::engine) schedule: Option<Schedule>,
     /// Added to those of its alerts.
     pub(in crate::engine) tags: Vec<String>,
+    /// Whether an overloaded engine skips it.
+    pub(in crate::engine) optional: bool,
 }
 
 impl From<&StrategyPlan> for RuleSettings {
     fn from(plan: &StrategyPlan) -> Self {
-        Self { filters: plan.filters, schedule: plan.schedule.clone(), tags: plan.tags.clone() }
+        Self {
+            filters: plan.filters,
+            schedule: plan.schedule.clone(),
+            tags: plan.tags.clone(),
+            optional: plan.optional,
+        }
     }
 }
 
@@ -144,6 +151,12 @@ impl Rule {
             self.metrics.off_schedule();
         }
         off
+    }
+
+    /// Whether it is skipped while optional strategies are; counted.
+    pub(super) fn skips_as_optional(&self) -> bool {
+        self.metrics.limited("overload", u64::from(self.settings.optional));
+        self.settings.optional
     }
 
     /// Sets or removes its shadow; returns the former one.

@@ -315,6 +315,7 @@ impl Versions {
             sources: active.running.plan.sources.clone(),
             filters: active.running.plan.filters,
             schedule: active.running.plan.schedule.clone(),
+            optional: active.running.plan.optional,
             tags: active.running.plan.tags.clone(),
             shadow_of: None,
             ..shadow.running.plan.clone()

@@ -10,8 +10,11 @@ use super::status::{PluginStatus, Status};
 use crate::alert::Outbox;
 use crate::alert::Pictures;
 use crate::alert::records::Records;
+use crate::backend::peers::no_peers;
+use crate::backend::{Intake, Peers};
 use crate::error::Error;
 use crate::guest::StateStatus;
+use crate::types::SourceId;
 
 /// The queries and commands that a running engine offers. Does not wait for a lane or a script unless noted.
 pub trait EngineApi: Send + Sync {
@@ -43,6 +46,17 @@ pub trait EngineApi: Send + Sync {
     fn metrics_text(&self) -> String;
     /// A source's live view, while the source exists.
     fn live(&self, source: &str) -> Option<Arc<Live>>;
+    /// What takes messages for a source; `None` if there is no such source, or it takes none.
+    fn intake(&self, _source: &str) -> Option<Arc<dyn Intake>> {
+        None
+    }
+    /// The WebRTC side of a source.
+    ///
+    /// # Errors
+    /// When there is no such source, or it has none.
+    fn peers(&self, source: &str) -> Result<Arc<dyn Peers>, Error> {
+        Err(no_peers(&SourceId::from(source)))
+    }
     /// Counts a request that was refused; `reason` is a constant word.
     fn count_refused(&self, _reason: &'static str) {}
     /// What takes the alerts and keeps their cases; `None` if there is none.

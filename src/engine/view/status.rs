@@ -8,7 +8,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 pub use self::parts::{
-    AlertStatus, CheckStatus, HandlerStatus, PluginStatus, SourceStatus, StrategyStatus, ZoneStatus,
+    AlertStatus, CheckStatus, HandlerStatus, PluginStatus, SourceError, SourceStatus, StateChange, StrategyStatus,
+    ZoneStatus,
 };
 use crate::alert::silence::SilenceCount;
 use crate::backend::SourceState;
@@ -229,26 +230,15 @@ fn silenced(silences: &SilenceCount) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::sync::Arc;
 
     use super::*;
+    use crate::telemetry::Metrics;
+    use crate::types::TestClock;
 
     fn source(id: &str, state: SourceState) -> SourceStatus {
-        SourceStatus {
-            id: id.into(),
-            state: state.as_str(),
-            retry_every_s: None,
-            fps: 0.0,
-            frames: 0,
-            judged: 0,
-            dropped: BTreeMap::new(),
-            last_frame_age_s: None,
-            detections: BTreeMap::new(),
-            reconnects: 0,
-            error: None,
-            zones: Vec::new(),
-            remedy: None,
-        }
+        let metrics = Metrics::new(Arc::new(TestClock::default()));
+        SourceStatus::read(&id.into(), state, None, None, &metrics.source(&id.into()))
     }
 
     fn status(sources: &[SourceState], degraded: bool) -> Status {

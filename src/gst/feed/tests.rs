@@ -17,8 +17,7 @@ impl crate::types::Clock for Still {
 /// Names of the elements that outlive a feed that failed or was dropped midway.
 fn left_behind(input: &Input, pulls: usize) -> Vec<String> {
     gst::init().unwrap();
-    let attempts =
-        Attempts { clock: Arc::new(Still), udp: Arc::default(), pause: Duration::ZERO, played: Arc::default() };
+    let attempts = Attempts::new(Arc::new(Still), Arc::default());
     let mut feed = Feed::start(input, if input.is_live() { Pacing::Live } else { Pacing::Fast }, &attempts).unwrap();
     for _ in 0..pulls {
         assert!(feed.next(Duration::from_secs(10)).is_some());
@@ -55,8 +54,7 @@ fn a_cameras_jitter_buffer_and_receive_buffer_are_the_ones_that_are_set() {
         std::fs::write(&path, text).unwrap();
         let request = crate::config::Request { config: Some(path), ..Default::default() };
         let input = crate::config::load(&request).unwrap().plan.sources.remove(0).input;
-        let attempts =
-            Attempts { clock: Arc::new(Still), udp: Arc::default(), pause: Duration::ZERO, played: Arc::default() };
+        let attempts = Attempts::new(Arc::new(Still), Arc::default());
         let feed = Feed::start(&input, Pacing::Live, &attempts).unwrap();
         let mut found = None;
         let _ = feed.pipeline.iterate_recurse().foreach(|element| {

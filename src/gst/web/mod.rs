@@ -15,16 +15,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use gstreamer as gst;
 use gstreamer::prelude::*;
-use gstreamer_app as gst_app;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use self::copy::Job;
 use self::inlet::Player;
 use super::camera::Attempts;
-use super::observed::Observed;
+use super::feed::Place;
 use crate::backend::{Cause, Failure};
 use crate::config::Web;
 use crate::outbound::{self, Access, Opening, Proxies, Reader};
@@ -60,21 +58,14 @@ impl Download {
     ///
     /// # Errors
     /// A reason without secrets.
-    pub(super) fn start(
-        web: &Web,
-        pipeline: &gst::Pipeline,
-        convert: &gst::Element,
-        sink: &gst_app::AppSink,
-        observed: &Arc<Observed>,
-        attempts: &Attempts,
-    ) -> Result<Self, String> {
+    pub(super) fn start(web: &Web, place: &Place<'_>, attempts: &Attempts) -> Result<Self, String> {
         let reader = reader(web)?;
         let (opening, progress) = (reader.opening(), Arc::<Progress>::default());
         let player = Player {
-            pipeline: pipeline.downgrade(),
-            convert: convert.downgrade(),
-            sink: sink.downgrade(),
-            observed: Arc::clone(observed),
+            pipeline: place.pipeline.downgrade(),
+            convert: place.convert.downgrade(),
+            sink: place.appsink.downgrade(),
+            observed: Arc::clone(place.observed),
         };
         let job = Job { web: web.clone(), reader, player, progress: Arc::clone(&progress), attempts: attempts.clone() };
         let (stop, stopped) = oneshot::channel();
@@ -92,6 +83,11 @@ impl Download {
     /// Why the reading has ended, once.
     pub(super) fn failure(&self) -> Option<Failure> {
         self.progress.failure.lock().take().map(|cause| self.failed(&cause))
+    }
+
+    /// Whether the server has answered.
+    pub(super) fn is_answered(&self) -> bool {
+        self.progress.answered.load(Ordering::Acquire)
     }
 
     /// Builds the failure for a cause.

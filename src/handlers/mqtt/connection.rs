@@ -2,17 +2,16 @@
 
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{self, Instant};
 
 use super::failure::Failure;
-use super::packet::{self, Connect, Limits, Publish, Received, Stage, Version};
 use super::switches::Switchboard;
 use super::{OFFLINE, Target, topic};
-use crate::outbound::{self, Io};
+use crate::outbound::mqtt::packet::{self, Publish, Received, Stage, Version};
+use crate::outbound::mqtt::{Broken, Hello, NotOpened, Session};
 
-/// Time without a packet after which the broker gives the connection up is 1.5 times this; it is pinged twice as often.
-const KEEP_ALIVE_S: u16 = 30;
+/// Most bytes of a received message's topic and payload with what is between them; a longer one is skipped.
+const MESSAGE_BYTES_MAX: usize = 4 * 1024;
 
 /// A message to publish.
 #[derive(Debug, Clone)]
@@ -28,13 +27,7 @@ pub(super) struct Connection<'a> {
     target: &'a Target,
     /// Takes the messages of the subscription.
     board: Option<&'a Switchboard>,
-    io: Box<dyn Io>,
-    received: Vec<u8>,
-    /// Bytes to come of a message that was too long.
-    skip: usize,
-    version: Version,
-    limits: Limits,
-    last_id: u16,
+    session: Session,
 }
 
 impl<'a> Connection<'a> {
@@ -44,56 +37,31 @@ impl<'a> Connection<'a> {
         board: Option<&'a Switchboard>,
         version: Version,
     ) -> Result<Self, Failure> {
-        let io = target.dialer.dial().await.map_err(|why| {
-            let is_cut = target.plan.broker.tls && why.contains("hung up");
-            let hint = if is_cut { "; mqtt:// where it speaks no TLS" } else { "" };
-            Failure::lost(format!("{why}{hint}"))
-        })?;
-        let (received, limits) = (Vec::new(), Limits::NONE);
-        let mut connection = Self { target, board, io, received, skip: 0, version, limits, last_id: 0 };
         let will = topic::available(&target.plan.topic_prefix);
-        let hello = Connect {
+        let hello = Hello {
             client_id: &target.client_id,
             user: target.plan.user.as_ref().map(|user| (&*user.name, &*user.password)),
-            will: (&will, OFFLINE),
+            will: Some((&will, OFFLINE)),
             will_qos: target.plan.qos.min(1),
-            keep_alive_s: KEEP_ALIVE_S,
         };
-        connection.limits = connection.log_in(&hello).await?;
-        match connection.limits.qos < target.plan.qos {
-            true => {
-                let most = connection.limits.qos;
-                Err(Failure::lost(format!("the broker offers QoS up to {most}: set config.qos to it")))
-            }
-            false => Ok(connection),
-        }
-    }
-
-    async fn log_in(&mut self, hello: &Connect<'_>) -> Result<Limits, Failure> {
-        let answer = match self.write(&packet::connect(hello, self.version)).await {
-            Ok(()) => self.next().await,
-            Err(failure) => Err(failure),
-        };
-        match answer {
-            Ok(Received::Connected { reason: 0, limits }) => Ok(limits),
-            Ok(Received::Connected { reason, .. }) => Err(Failure::refused(reason, &self.target.client_id)),
-            Ok(_) => Err(Failure::lost("it does not speak MQTT: check the port")),
-            Err(failure) => {
-                let hint = if self.target.plan.broker.tls { "" } else { "; mqtts:// where it wants TLS" };
-                Err(Failure { message: format!("{}{hint}", failure.message), version: true, ..failure })
-            }
+        let opened = Session::open(&target.dialer, &hello, version, MESSAGE_BYTES_MAX).await;
+        let session = opened.map_err(|failed| not_opened(target, failed))?;
+        let most = session.limits().qos;
+        match most < target.plan.qos {
+            true => Err(Failure::lost(format!("the broker offers QoS up to {most}: set config.qos to it"))),
+            false => Ok(Self { target, board, session }),
         }
     }
 
     /// Publishes a message. Returns once it is acknowledged; with QoS 0, once it is sent.
     pub(super) async fn publish(&mut self, message: &Message, until: Instant) -> Result<(), Failure> {
         let qos = self.target.plan.qos;
-        let id = self.next_id();
+        let id = self.session.next_id();
         let Message { topic, payload, retain } = message;
         let packet = Publish { topic, payload, qos, retain: *retain, id };
-        let bytes = packet::publish(&packet, self.version).filter(|bytes| bytes.len() <= self.limits.packet_bytes);
+        let most = self.session.limits().packet_bytes;
+        let bytes = packet::publish(&packet, self.session.version()).filter(|bytes| bytes.len() <= most);
         let Some(bytes) = bytes else {
-            let most = self.limits.packet_bytes;
             return Err(Failure::unfit(format!("the message to {topic} is too large: the broker takes {most} bytes")));
         };
         let sent = async {
@@ -119,9 +87,9 @@ impl<'a> Connection<'a> {
 
     /// Subscribes to topics. Their messages go to the board.
     pub(super) async fn subscribe(&mut self, topics: &[String], until: Instant) -> Result<(), Failure> {
-        let (id, limit) = (self.next_id(), self.target.plan.timeout);
+        let (id, limit) = (self.session.next_id(), self.target.plan.timeout);
         let answered = async {
-            self.write(&packet::subscribe(id, topics, self.version)).await?;
+            self.write(&packet::subscribe(id, topics, self.session.version())).await?;
             loop {
                 match self.next().await? {
                     Received::Subscribed { id: of, reason: 0x80.. } if of == id => {
@@ -136,11 +104,6 @@ impl<'a> Connection<'a> {
         };
         let late = || Err(Failure::lost(format!("connected, and no answer to the subscription within {limit:?}")));
         time::timeout_at(until, answered).await.unwrap_or_else(|_| late())
-    }
-
-    fn next_id(&mut self) -> u16 {
-        self.last_id = self.last_id.checked_add(1).unwrap_or(1);
-        self.last_id
     }
 
     /// Waits until a message is acknowledged up to a stage. Answers to others are those of abandoned ones.
@@ -183,55 +146,46 @@ impl<'a> Connection<'a> {
 
     /// How often to ping.
     pub(super) fn ping_interval(&self) -> Duration {
-        let keep_alive = match self.limits.keep_alive_s {
-            Some(own) if own > 0 => own,
-            _ => KEEP_ALIVE_S,
-        };
-        Duration::from_secs(keep_alive.into()) / 2
+        self.session.ping_interval()
     }
 
     async fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        let written = match self.io.write_all(bytes).await {
-            Ok(()) => self.io.flush().await,
-            Err(error) => Err(error),
-        };
-        written.map_err(|error| self.broken(&error))
+        self.session.write(bytes).await.map_err(|why| broken(self.target, why))
     }
 
     /// The next packet that is no message: those go to the board. May be dropped and called again.
     async fn next(&mut self) -> Result<Received, Failure> {
         loop {
-            let skipped = self.skip.min(self.received.len());
-            self.received.drain(..skipped);
-            self.skip -= skipped;
-            match packet::read(&self.received, self.version) {
-                Ok(Some((received, length))) => {
-                    let here = length.min(self.received.len());
-                    self.received.drain(..here);
-                    self.skip = length - here;
-                    match (received, self.board) {
-                        (Received::Disconnect { reason }, _) => {
-                            return Err(Failure::ended(reason, &self.target.client_id));
-                        }
-                        (Received::Message(message), Some(board)) => board.take(&message),
-                        (Received::TooLong, Some(board)) => board.refuse_long(),
-                        (Received::Message(_) | Received::TooLong, None) => {}
-                        (other, _) => return Ok(other),
-                    }
-                    continue;
-                }
-                Ok(None) => {}
-                Err(packet::Malformed) => return Err(Failure::lost("it does not speak MQTT: check the port")),
-            }
-            match self.io.read_buf(&mut self.received).await {
-                Ok(0) => return Err(Failure::lost("the broker closed the connection")),
-                Ok(_) => {}
-                Err(error) => return Err(self.broken(&error)),
+            let received = self.session.next().await.map_err(|why| broken(self.target, why))?;
+            match (received, self.board) {
+                (Received::Message(message), Some(board)) => board.take(&message),
+                (Received::TooLong, Some(board)) => board.refuse_long(),
+                (Received::Message(_) | Received::TooLong, None) => {}
+                (other, _) => return Ok(other),
             }
         }
     }
+}
 
-    fn broken(&self, error: &std::io::Error) -> Failure {
-        Failure::lost(outbound::of_broker(error, &self.target.dialer.peer()))
+/// Why a connection broke, in words.
+fn broken(target: &Target, why: Broken) -> Failure {
+    match why {
+        Broken::Lost(why) => Failure::lost(why),
+        Broken::NotMqtt => Failure::lost("it does not speak MQTT: check the port"),
+        Broken::Refused(reason) => Failure::refused(reason, &target.client_id),
+        Broken::Ended(reason) => Failure::ended(reason, &target.client_id),
     }
+}
+
+/// Why there is no connection, with what the scheme of the address may have to do with it.
+fn not_opened(target: &Target, NotOpened { why, was_reached }: NotOpened) -> Failure {
+    let (is_tls, is_refused) = (target.plan.broker.tls, matches!(why, Broken::Refused(_)));
+    let version = was_reached && why.may_be_version();
+    let failure = Failure { version, ..broken(target, why) };
+    let hint = match is_tls {
+        false if was_reached && !is_refused => "; mqtts:// where it wants TLS",
+        true if !was_reached && failure.message.contains("hung up") => "; mqtt:// where it speaks no TLS",
+        _ => return failure,
+    };
+    Failure { message: format!("{}{hint}", failure.message), ..failure }
 }

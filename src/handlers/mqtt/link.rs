@@ -8,10 +8,10 @@ use tokio::time::{self, Instant};
 
 use super::connection::{Connection, Message};
 use super::failure::Failure;
-use super::packet::Version;
 use super::switches::Switchboard;
 use super::{ONLINE, Target, discovery, topic};
 use crate::alert::{Retry, ShownSwitches, Switches};
+use crate::outbound::mqtt::packet::Version;
 use crate::telemetry::redact;
 use crate::types::SourceId;
 

@@ -1,6 +1,6 @@
 //! Publishes alerts to an MQTT broker: each as an event at `PREFIX/events`, and by itself at `PREFIX/SOURCE/RULE`.
 //!
-//! A task (`link`) owns the one connection (`connection`, of `packet`s) from when the handler is attached, so that
+//! A task (`link`) owns the one connection (`connection`, over `outbound::mqtt`) from when the handler is attached, so that
 //! `PREFIX/available` tells whether this program runs, and ends with the handler. A delivery hands it the alert and
 //! waits until the broker has acknowledged both messages. `topic` and `discovery` have the names and payloads,
 //! `failure` the words for what goes wrong, `switches` what others may switch by messages.
@@ -12,7 +12,6 @@ mod connection;
 mod discovery;
 mod failure;
 mod link;
-mod packet;
 mod switches;
 mod topic;
 

@@ -12,9 +12,9 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
 use super::connection::Message;
-use super::packet::Incoming;
 use super::topic;
 use crate::alert::{Command, Commands, ShownSwitches, Switches};
+use crate::outbound::mqtt::packet::Incoming;
 use crate::types::{SourceId, one_line};
 
 /// The payloads of a source's topics.

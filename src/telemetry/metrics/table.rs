@@ -46,6 +46,12 @@ pub const TABLE: &[Definition] = &[
     row("dsengine_machine_cpu_percent", G, &[], "CPU of the machine in use over the last metrics interval."),
     row("dsengine_machine_memory_percent", G, &[], "Memory of the machine in use at the last metrics interval."),
     row("dsengine_problems", G, &[], "What keeps this engine from being healthy: the number of sentences in /health."),
+    row(
+        "dsengine_degraded_step",
+        G,
+        &[],
+        "What is given up for overload: 0 nothing, 1 frames by priority, 2 optional strategies, 3 new sources.",
+    ),
     row("dsengine_source_up", G, &["source"], "1 while frames of the source flow, else 0."),
     row(
         "dsengine_source_state",
@@ -54,6 +60,19 @@ pub const TABLE: &[Definition] = &[
         "1 for the state the source is in, 0 for those it has been in.",
     ),
     row("dsengine_source_reconnects_total", C, &["source"], "Attempts to bring the source back after a failure."),
+    row(
+        "dsengine_source_failures_total",
+        C,
+        &["source", "class"],
+        "Failed attempts by the class of their error: transient, permanent, configuration.",
+    ),
+    row(
+        "dsengine_source_health_score",
+        G,
+        &["source"],
+        "How well the source has done over the last ten minutes, 0 to 100; 0 before it first ran.",
+    ),
+    row("dsengine_source_breaker_open", G, &["source"], "1 while the source's circuit breaker is not closed, else 0."),
     row(
         "dsengine_source_last_frame_timestamp_seconds",
         G,
@@ -69,7 +88,7 @@ pub const TABLE: &[Definition] = &[
         "dsengine_frame_latency_seconds",
         H,
         &["source", "stage"],
-        "Time a frame spent in a stage; total is from arrival to verdict.",
+        "Time a frame spent in a stage; total is from arrival to verdict, capture from the camera's clock to verdict.",
     ),
     row("dsengine_detections_total", C, &["source", "class"], "Detections after all strategies, by class."),
     row(
@@ -136,7 +155,8 @@ pub const TABLE: &[Definition] = &[
         "dsengine_strategy_limited_total",
         C,
         &["strategy", "source", "what"],
-        "What went over a limit without failing the call: slow calls, alerts and log lines left out, messages cut.",
+        "What went over a limit without failing the call: slow calls, alerts and log lines left out, messages cut; \
+         overload: frames without an optional strategy.",
     ),
     row("dsengine_strategy_call_seconds", H, BY_SOURCE, "Duration of the strategy's calls."),
     row("dsengine_strategy_memory_bytes", G, BY_SOURCE, "Memory of the strategy's instance."),

@@ -28,6 +28,7 @@ fn full() -> (Arc<TestClock>, Arc<Metrics>) {
     source.alert("intrusion", AlertOutcome::Raised);
     source.state("running");
     source.reconnects.inc();
+    source.failed("transient");
     let strategy = metrics.strategy("loitering", &"gate".into());
     strategy.off_schedule();
     strategy.fault("time");

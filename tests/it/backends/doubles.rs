@@ -8,6 +8,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use dsengine::backend::scene::SceneBackend;
 use dsengine::backend::supervise::{self, Attempt, Backoff, Limits, Origin, Pacing, Quiet, Timing};
+use dsengine::backend::{Answer, Offer, Peers, Unanswered};
 use dsengine::backend::{Backend, Change, Failure, Flow, Outlet, Sink, SourceContext, SourceState, Sources};
 use dsengine::config::SourcePlan;
 use dsengine::error::{Code, Error};
@@ -173,10 +174,30 @@ impl Backend for Publishing {
         self.sources.stop(None, deadline);
     }
 
-    fn offer(&mut self, source: &SourceId, sdp: &str) -> Result<String, Error> {
+    fn peers(&self, source: &SourceId) -> Result<Arc<dyn Peers>, Error> {
         let unknown = || Error::new(Code::Source, format!("source {source} does not take a publisher"));
-        self.connected.get(source).ok_or_else(unknown)?.store(true, Ordering::SeqCst);
-        Ok(format!("answer to {sdp}"))
+        Ok(Arc::new(Publisher(Arc::clone(self.connected.get(source).ok_or_else(unknown)?))))
+    }
+}
+
+struct Publisher(Arc<AtomicBool>);
+
+impl Peers for Publisher {
+    fn publish(&self, offer: &Offer) -> Result<Answer, Unanswered> {
+        self.0.store(true, Ordering::SeqCst);
+        Ok(Answer { sdp: format!("answer to {}", offer.sdp), session: "1".into() })
+    }
+
+    fn watch(&self, _: &Offer) -> Result<Answer, Unanswered> {
+        Err(Unanswered::Unsupported("it has no viewers".into()))
+    }
+
+    fn hang_up(&self, _: &str) -> bool {
+        false
+    }
+
+    fn is_open(&self, _: &str) -> bool {
+        self.0.load(Ordering::SeqCst)
     }
 }
 

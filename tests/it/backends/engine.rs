@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use dsengine::backend::Sources;
 use dsengine::backend::scene::SceneBackend;
+use dsengine::backend::{Offer, Sources};
 use dsengine::config::{self, Plan, Request};
 use dsengine::engine::status::SourceStatus;
 use dsengine::engine::{Engine, EngineApi, Judged, Observer};
@@ -122,13 +122,14 @@ fn a_source_waits_for_its_publisher_without_being_a_problem() {
     let whole = handle.status();
     assert!(whole.ready && whole.problems.is_empty(), "{:?}", whole.problems);
 
-    assert!(handle.offer("nobody", "v=0").is_err());
-    assert_eq!(handle.offer("door", "v=0").unwrap(), "answer to v=0");
+    assert!(handle.peers("nobody").is_err());
+    let offer = |sdp: &str| Offer { sdp: sdp.to_owned(), from: std::net::Ipv4Addr::LOCALHOST.into() };
+    assert_eq!(handle.peers("door").unwrap().publish(&offer("v=0")).unwrap().sdp, "answer to v=0");
     status(&engine, "door", |s| s.state == "running");
     seen.wait("door", 5);
     leave.store(true, Ordering::SeqCst);
     assert_eq!(status(&engine, "door", waiting).reconnects, 0);
-    handle.offer("door", "v=1").unwrap();
+    handle.peers("door").unwrap().publish(&offer("v=1")).unwrap();
     status(&engine, "door", |s| s.state == "running");
     let summary = engine.drain(MINUTE);
     assert_eq!(summary.sources[0].broken, None);

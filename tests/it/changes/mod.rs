@@ -10,5 +10,6 @@ pub(crate) mod measure;
 mod pipelines;
 mod process;
 mod seen;
+mod shared;
 mod site;
 mod sources;

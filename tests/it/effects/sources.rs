@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{Bench, labels, model, poll, shortest, stop};
-use crate::harness::{Dsengine, get};
+use crate::harness::{Dsengine, get, sample};
 
 #[test]
 fn a_test_source_shows_what_its_parameters_say() {
@@ -40,22 +40,86 @@ fn a_sources_own_threshold_holds_for_it_alone() {
 }
 
 #[test]
-fn a_sources_own_limit_on_detections_holds_for_it_alone() {
+fn a_frame_has_so_many_detections_at_most_the_best_ones() {
     let bench = Bench::new();
-    let frames = bench.record(&format!(
-        "sources: [{{ id: a, uri: 'test:pattern=smpte,frames=3,size=64x64' }}, \
-         {{ id: b, uri: 'test:pattern=smpte,frames=3,size=64x64', max_objects: 2 }}]\n\
-         detection: {{ confidence_threshold: 0.3, model_engine_file: {} }}\n",
-        model("colours")
-    ));
-    let scores = |id: &str| -> Vec<f64> {
-        let frame = frames.iter().rfind(|frame| frame["source"] == id).unwrap();
-        frame["detections"].as_array().unwrap().iter().map(|found| found["confidence"].as_f64().unwrap()).collect()
+    let record = |most: &str| bench.record(&format!("sources: [{{ id: a, uri: 'trace:steps.jsonl'{most} }}]\n"));
+    assert_eq!(labels(&record("")[0]), ["person", "car"]);
+    assert!(record(", max_objects: 1").iter().all(|frame| labels(frame) == ["car"]), "the one of the higher score");
+    let seen = |most: &str| {
+        let frames = bench.record(&format!(
+            "sources: [{{ id: a, uri: 'test:pattern=smpte,frames=3,size=64x64'{most} }}]\n\
+             detection: {{ confidence_threshold: 0.3, model_engine_file: {} }}\n",
+            model("colours")
+        ));
+        labels(frames.last().unwrap()).len()
     };
-    let (all, best) = (scores("a"), scores("b"));
-    let lowest = best.iter().copied().fold(1.0, f64::min);
-    assert!(best.len() == 2 && all.len() > 2, "{all:?} {best:?}");
-    assert!(all.iter().filter(|score| **score > lowest).count() < 2, "the best of them: {all:?} {best:?}");
+    assert!(seen("") > 2);
+    assert_eq!(seen(", max_objects: 2"), 2, "the objects of a model count, too");
+}
+
+#[test]
+fn a_sources_name_for_people_is_shown_beside_its_id() {
+    let bench = Bench::new();
+    let mut run = bench.start("sources: [{ id: a, uri: 'test:size=64x64,fps=5', name: North gate }]\n");
+    let page = run.page();
+    let status = |address: &str| serde_json::from_str::<Value>(&get(address, "/api/v1/status").1).unwrap();
+    assert_eq!(status(&page)["sources"][0]["name"], "North gate");
+    let list = Dsengine::new(["sources", "list", "--at", &page]).run().expect(0);
+    assert!(list.stdout.contains("name: North gate"), "{}", list.stdout);
+    let set = ["sources", "set", "a", "name=South gate", "--at", &page];
+    let set = Dsengine::new(set).run().expect(0);
+    assert!(set.stdout.contains("source a"), "{}", set.stdout);
+    let status = status(&page);
+    assert_eq!(status["sources"][0]["name"], "South gate");
+    assert_eq!(status["sources"][0]["reconnects"], 0, "its pipeline goes on");
+}
+
+#[test]
+fn pictures_beyond_a_size_are_scaled_down_and_keep_their_shape() {
+    let bench = Bench::new();
+    let size = |pipeline: &str| {
+        let frames = bench.record(&format!(
+            "sources: [{{ id: a, uri: 'test:pattern=red,frames=3,size=640x360' }}]\n\
+             pipeline: {{ {pipeline} }}\ndetection: {{ model_engine_file: {} }}\n",
+            model("colours")
+        ));
+        let last = frames.last().unwrap();
+        assert_eq!(labels(last)[0], "red", "what is seen stays");
+        (last["width"].as_u64().unwrap(), last["height"].as_u64().unwrap())
+    };
+    assert_eq!(size(""), (640, 360));
+    assert_eq!(size("processing_width: 320"), (320, 180));
+    assert_eq!(size("processing_height: 90"), (160, 90));
+    assert_eq!(size("processing_width: 320, processing_height: 90"), (160, 90));
+    assert_eq!(size("processing_width: 1280, processing_height: 720"), (640, 360), "none is enlarged");
+}
+
+#[test]
+fn so_many_pictures_of_a_source_are_held_at_most() {
+    let bench = Bench::new();
+    bench.write("slow.lua", "function detect(frame)\n  local n = 0\n  for i = 1, 1e12 do n += i end\nend\n");
+    let held = |pipeline: &str, wanted: f64| {
+        let mut run = bench.start(&format!(
+            "sources: [{{ id: a, uri: 'test:pattern=red,frames=200,size=64x64' }}]\npipeline: {{ {pipeline} }}\n\
+             monitoring: {{ thread_pool_size: 16 }}\ndetection: {{ strategies: [{{ name: slow, module: slow.lua, \
+             limits: {{ hard_ms: 2000, wall_ms: 60000 }} }}] }}\n"
+        ));
+        let page = run.page();
+        let mut most: f64 = 0.0;
+        // The first rule is busy for two seconds; meanwhile the source offers what it may.
+        poll(&mut run, || {
+            let page = get(&page, "/metrics").1;
+            let of = |series: &str| sample(&page, &format!("{series}{{source=\"a\"}}")).unwrap_or(0.0);
+            let (decoded, judged) = (of("dsengine_frames_decoded_total"), of("dsengine_frames_total"));
+            most = most.max(decoded - judged);
+            (most >= wanted || judged >= 1.0).then_some(())
+        });
+        most
+    };
+    let free = held("batch_size: 1", 18.0);
+    assert!(free >= 18.0, "{free}: two more than there are workers");
+    let few = held("batch_size: 1, buffer_pool_size: 5", 7.0);
+    assert!((5.0..=6.0).contains(&few), "{few}: five, and the one that waits for room");
 }
 
 #[test]

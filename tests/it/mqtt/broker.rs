@@ -12,12 +12,12 @@ use std::time::{Duration, Instant};
 use crate::harness::{skip, write};
 
 /// Longest wait for something that takes milliseconds.
-pub(super) const LIMIT: Duration = Duration::from_secs(30);
+pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
 
 /// Asks until there is an answer; panics with what was missed after [`LIMIT`].
 #[track_caller]
-pub(super) fn until<T>(what: impl Fn() -> String, mut ask: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn until<T>(what: impl Fn() -> String, mut ask: impl FnMut() -> Option<T>) -> T {
     let end = Instant::now() + LIMIT;
     let (_open, never) = sync_channel::<()>(0);
     loop {
@@ -36,8 +36,8 @@ fn program(name: &str) -> Option<PathBuf> {
 }
 
 /// A running mosquitto on loopback. Killed when dropped.
-pub(super) struct Mosquitto {
-    pub(super) port: u16,
+pub(crate) struct Mosquitto {
+    pub(crate) port: u16,
     dir: tempfile::TempDir,
     program: PathBuf,
     clients: [PathBuf; 2],
@@ -47,7 +47,7 @@ pub(super) struct Mosquitto {
 impl Mosquitto {
     /// Starts one with these lines in its configuration, which may name files in its folder; `None` (said loudly) where
     /// mosquitto or its clients are not installed.
-    pub(super) fn start(lines: impl Fn(&Path) -> String) -> Option<Self> {
+    pub(crate) fn start(lines: impl Fn(&Path) -> String) -> Option<Self> {
         let found = ["mosquitto", "mosquitto_pub", "mosquitto_sub"].map(program);
         let [Some(program), Some(publisher), Some(subscriber)] = found else {
             skip("mqtt::broker", "mosquitto and mosquitto-clients are not installed");
@@ -72,12 +72,12 @@ impl Mosquitto {
     }
 
     /// One that lets everybody in.
-    pub(super) fn open() -> Option<Self> {
+    pub(crate) fn open() -> Option<Self> {
         Self::start(|_| "allow_anonymous true".to_owned())
     }
 
     /// One that lets `gate` in by this password.
-    pub(super) fn with_user(password: &str, rest: &str) -> Option<Self> {
+    pub(crate) fn with_user(password: &str, rest: &str) -> Option<Self> {
         let users = |dir: &Path| {
             let file = dir.join("users");
             let tool = program("mosquitto_passwd").expect("it comes with mosquitto");
@@ -90,13 +90,13 @@ impl Mosquitto {
         Self::start(users)
     }
 
-    pub(super) fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 
     /// Starts it again at its port, without what it knew.
-    pub(super) fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.kill();
         let end = Instant::now() + LIMIT;
         loop {
@@ -109,7 +109,7 @@ impl Mosquitto {
     }
 
     /// What it wrote since its first start.
-    pub(super) fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
     }
 
@@ -120,12 +120,12 @@ impl Mosquitto {
     }
 
     /// What it keeps at a topic.
-    pub(super) fn retained(&self, topic: &str) -> Option<String> {
+    pub(crate) fn retained(&self, topic: &str) -> Option<String> {
         self.first(topic, "20")
     }
 
     /// Whether it keeps nothing there. It takes a second.
-    pub(super) fn keeps_none(&self, topic: &str) -> bool {
+    pub(crate) fn keeps_none(&self, topic: &str) -> bool {
         self.first(topic, "1").is_none()
     }
 
@@ -138,14 +138,14 @@ impl Mosquitto {
 
     /// Publishes a message as another client.
     #[track_caller]
-    pub(super) fn publish(&self, topic: &str, payload: &str, more: &[&str]) {
+    pub(crate) fn publish(&self, topic: &str, payload: &str, more: &[&str]) {
         let mut publish = self.client(&self.clients[0]);
         let published = publish.args(["-t", topic, "-m", payload, "-q", "1"]).args(more).status().unwrap();
         assert!(published.success(), "{}", self.log());
     }
 
     /// A subscriber to everything, in place once this returns.
-    pub(super) fn subscribe(&self) -> Subscriber {
+    pub(crate) fn subscribe(&self) -> Subscriber {
         self.publish("in/place", "x", &["-r"]);
         let mut command = self.client(&self.clients[1]);
         command.args(["-q", "2", "-t", "#", "-F", "%q\t%r\t%t\t%p"]).stdout(Stdio::piped());
@@ -185,12 +185,12 @@ fn is_up(child: &mut Child, port: u16) -> bool {
 
 /// A message as a subscriber got it.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Message {
-    pub(super) qos: u8,
+pub(crate) struct Message {
+    pub(crate) qos: u8,
     /// Whether it was kept from before the subscription.
-    pub(super) is_kept: bool,
-    pub(super) topic: String,
-    pub(super) payload: String,
+    pub(crate) is_kept: bool,
+    pub(crate) topic: String,
+    pub(crate) payload: String,
 }
 
 impl Message {
@@ -202,22 +202,22 @@ impl Message {
     }
 
     #[track_caller]
-    pub(super) fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.payload).unwrap_or_else(|error| panic!("{error}: {}", self.payload))
     }
 }
 
 /// A running `mosquitto_sub`. Killed when dropped.
-pub(super) struct Subscriber {
+pub(crate) struct Subscriber {
     child: Child,
     lines: Receiver<String>,
-    pub(super) seen: Vec<Message>,
+    pub(crate) seen: Vec<Message>,
 }
 
 impl Subscriber {
     /// The first message that `wanted` accepts, of those it has got and those to come.
     #[track_caller]
-    pub(super) fn wait(&mut self, wanted: impl Fn(&Message) -> bool) -> Message {
+    pub(crate) fn wait(&mut self, wanted: impl Fn(&Message) -> bool) -> Message {
         let end = Instant::now() + LIMIT;
         let mut at = 0;
         loop {
@@ -234,7 +234,7 @@ impl Subscriber {
 
     /// The payloads at a topic, once they are as `wanted`.
     #[track_caller]
-    pub(super) fn payloads(&mut self, topic: &str, wanted: impl Fn(&[&str]) -> bool) -> Vec<String> {
+    pub(crate) fn payloads(&mut self, topic: &str, wanted: impl Fn(&[&str]) -> bool) -> Vec<String> {
         let end = Instant::now() + LIMIT;
         loop {
             let at_topic = self.seen.iter().filter(|message| message.topic == topic);
@@ -251,7 +251,7 @@ impl Subscriber {
 
     /// The first message at a topic.
     #[track_caller]
-    pub(super) fn at(&mut self, topic: &str) -> Message {
+    pub(crate) fn at(&mut self, topic: &str) -> Message {
         self.wait(|message| message.topic == topic)
     }
 }
@@ -264,16 +264,16 @@ impl Drop for Subscriber {
 }
 
 /// A received packet: its first byte, and what follows its length.
-pub(super) type Packet = (u8, Vec<u8>);
+pub(crate) type Packet = (u8, Vec<u8>);
 
 /// A broker that answers each packet as it is told: with bytes, with none, or (`None`) by closing the connection.
-pub(super) struct Scripted {
-    pub(super) port: u16,
+pub(crate) struct Scripted {
+    pub(crate) port: u16,
     got: Arc<Mutex<Vec<Packet>>>,
 }
 
 impl Scripted {
-    pub(super) fn new(answer: impl Fn(u8, &[u8]) -> Option<Vec<u8>> + Send + 'static) -> Self {
+    pub(crate) fn new(answer: impl Fn(u8, &[u8]) -> Option<Vec<u8>> + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let got: Arc<Mutex<Vec<Packet>>> = Arc::default();
@@ -294,7 +294,7 @@ impl Scripted {
     }
 
     /// The packets whose kind is this one: 1 for CONNECT, 3 for PUBLISH.
-    pub(super) fn got(&self, kind: u8) -> Vec<Packet> {
+    pub(crate) fn got(&self, kind: u8) -> Vec<Packet> {
         self.got.lock().unwrap().iter().filter(|(first, _)| first >> 4 == kind).cloned().collect()
     }
 }
@@ -320,7 +320,7 @@ fn packet(stream: &mut TcpStream) -> Option<Packet> {
 }
 
 /// What an agreeable broker answers.
-pub(super) fn agreeable(first: u8, body: &[u8]) -> Vec<u8> {
+pub(crate) fn agreeable(first: u8, body: &[u8]) -> Vec<u8> {
     match first >> 4 {
         1 if body[6] == 5 => vec![0x20, 3, 0, 0, 0],
         1 => vec![0x20, 2, 0, 0],
@@ -331,13 +331,13 @@ pub(super) fn agreeable(first: u8, body: &[u8]) -> Vec<u8> {
 }
 
 /// The answer to a message of QoS 1, in MQTT 5.
-pub(super) fn acknowledge(body: &[u8], reason: u8) -> Vec<u8> {
+pub(crate) fn acknowledge(body: &[u8], reason: u8) -> Vec<u8> {
     let topic = 2 + topic(body).len();
     vec![0x40, 3, body[topic], body[topic + 1], reason]
 }
 
 /// The topic of a message.
-pub(super) fn topic(body: &[u8]) -> &str {
+pub(crate) fn topic(body: &[u8]) -> &str {
     let length = usize::from(u16::from_be_bytes([body[0], body[1]]));
     std::str::from_utf8(&body[2..2 + length]).unwrap()
 }

@@ -46,7 +46,7 @@ impl Type for File {
                 return Err(("a clip has a frame rate of its own".to_owned(), label.to_owned()));
             }
         };
-        Ok(Parsed::Input { input, repeat: repeat.unwrap_or(false), realtime: realtime.unwrap_or(false) })
+        Ok(Parsed { input, repeat: repeat.unwrap_or(false), realtime: realtime.unwrap_or(false) })
     }
 }
 

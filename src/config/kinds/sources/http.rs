@@ -99,7 +99,7 @@ mod tests {
             assert!(what.contains(said), "{parameters}: {what}");
         }
         let ends = |uri: &str, parameters: &str| match plan(uri, parameters) {
-            Ok(Parsed::Input { input, .. }) => !input.is_live(),
+            Ok(Parsed { input, .. }) => !input.is_live(),
             other => panic!("{other:?}"),
         };
         assert!(ends("http://h/clip.mp4", "{}") && ends("http://h/l.m3u8", r#"{"live": false}"#));

@@ -77,9 +77,9 @@ mod tests {
             serde_json::from_str::<Network>(parameters).unwrap().plan(uri, &|path| path.into())
         };
         let rtsp = plan("rtsp://cam/s", r#"{"protocol": "udp", "latency": 50}"#);
-        assert!(matches!(rtsp, Ok(Parsed::Input { input: Input::Rtsp(_), .. })), "{rtsp:?}");
+        assert!(matches!(rtsp, Ok(Parsed { input: Input::Rtsp(_), .. })), "{rtsp:?}");
         let http = plan("HTTPS://cam/s.m3u8", r#"{"hosts": ["cdn.example"]}"#);
-        assert!(matches!(http, Ok(Parsed::Input { input: Input::Web(_), .. })), "{http:?}");
+        assert!(matches!(http, Ok(Parsed { input: Input::Web(_), .. })), "{http:?}");
         for (uri, parameters, said) in [
             ("rtsp://cam/s", r#"{"hosts": []}"#, "`parameters.hosts` is no parameter of a rtsp:// stream"),
             ("http://cam/s", r#"{"latency": 5}"#, "`parameters.latency` is no parameter of a http:// stream"),

@@ -21,8 +21,8 @@ pub(super) struct Rtsp {
     /// rtsp: how packets come: tcp, udp, or auto: over TCP, and over UDP where the camera takes no TCP. Default auto.
     /// Example: tcp.
     pub(super) protocol: Option<Protocol>,
-    /// rtsp, http: authorities whose certificates are trusted beside the machine's, PEM, for rtsps:// and https://.
-    /// Default none. Example: certs/ca.pem.
+    /// rtsp, http, detections: authorities whose certificates are trusted beside the machine's, PEM, for rtsps://,
+    /// https:// and mqtts://. Default none. Example: certs/ca.pem.
     pub(super) ca_file: Option<PathBuf>,
     /// rtsp, http: the SHA-256 of the certificate that an rtsps:// camera or https:// server shows, trusted whoever
     /// signed it, and no other. Default none. Example: "3f:0a:…".

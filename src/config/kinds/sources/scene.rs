@@ -53,6 +53,6 @@ impl Type for Scene {
                 other => return Err(unknown_option(other, &["seed", "pixels", "live", "loop"], "scene")),
             }
         }
-        Ok(Parsed::Input { input: Input::Scene { name, pixels, seed, live }, repeat, realtime: false })
+        Ok(Parsed { input: Input::Scene { name, pixels, seed, live }, repeat, realtime: false })
     }
 }

@@ -57,10 +57,10 @@ pub(super) struct Test {
     /// Frames per second. Example: "30/1".
     #[schemars(extend("type" = ["string", "number", "integer", "null"]))]
     framerate: Option<String>,
-    /// test, webcam: width of the picture. Default 640. Unit: pixels. Range 16–8192. Example: 1280.
+    /// test, webcam, detections: width of the picture. Default 640. Unit: pixels. Range 16–8192. Example: 1280.
     #[schemars(range(min = 16, max = 8192))]
     width: Option<u32>,
-    /// test, webcam: height of the picture. Default 480. Unit: pixels. Range 16–8192. Example: 720.
+    /// test, webcam, detections: height of the picture. Default 480. Unit: pixels. Range 16–8192. Example: 720.
     #[schemars(range(min = 16, max = 8192))]
     height: Option<u32>,
 }

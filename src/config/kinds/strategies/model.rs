@@ -109,6 +109,7 @@ fn model(name: &str, file: &Path, settings: ModelSettings, detection: &Detection
         sources: Vec::new(),
         precision: settings.precision.or(set.then_some(detection.tensor_rt_precision)),
         schedule: None,
+        optional: false,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
-use super::super::{Limits, Stages};
+use super::super::Stages;
 use super::*;
 use crate::engine::SystemClock;
 use crate::infer::OnDisk;
@@ -29,7 +29,7 @@ struct Source {
 /// A pool without workers, for batches of four, and a model without sessions.
 fn pool() -> (Pool, Arc<ModelUnit>) {
     let clock = Arc::new(SystemClock::new());
-    let pool = Pool::new(1, Arc::clone(&clock) as Arc<dyn Clock>);
+    let pool = Pool::new(1, Arc::clone(&clock) as Arc<dyn Clock>, Arc::default());
     pool.set_batch(4, TIMEOUT);
     (pool, model(&clock, "m"))
 }
@@ -57,7 +57,7 @@ impl Source {
     fn new(pool: &Pool, model: &Arc<ModelUnit>, live: bool) -> Self {
         let credit = Arc::new(Credit::new(live, 3));
         credit.set_up(true);
-        let stages = Arc::new(Stages::attach(pool, &[Arc::clone(model)], &credit, Limits::default()));
+        let stages = Arc::new(Stages::attach(pool, &[Arc::clone(model)], &credit, None));
         Self { credit, stages, clock: Arc::new(SystemClock::new()) }
     }
 
@@ -162,4 +162,40 @@ fn a_slot_is_removed_with_the_last_frame_that_may_pass_it() {
     assert_eq!(slots(), 1, "a frame still waits");
     drop(take(&pool.shared));
     assert_eq!(slots(), 0);
+}
+
+/// How often each source is taken in so many turns while all have frames waiting.
+fn taken(weights: &[u32], turns: usize) -> Vec<Vec<usize>> {
+    let (pool, model) = pool();
+    pool.set_batch(1, TIMEOUT);
+    let sources: Vec<_> = weights.iter().map(|_| Source::new(&pool, &model, true)).collect();
+    for (source, weight) in sources.iter().zip(weights) {
+        source.credit.set_weight(*weight);
+    }
+    let job = |n: usize| Job { next: Arc::new(Nowhere), ..sources[n].job(n as u64) };
+    (0..weights.len()).for_each(|n| drop(sources[n].stages.first().unwrap().offer(job(n), false)));
+    let mut turns_of = vec![Vec::new(); weights.len()];
+    for turn in 0..turns {
+        let batch = take(&pool.shared).unwrap();
+        let n = batch.jobs[0].ticket as usize;
+        turns_of[n].push(turn);
+        sources[n].credit.give();
+        drop(sources[n].stages.first().unwrap().offer(job(n), false));
+    }
+    turns_of
+}
+
+#[test]
+fn sources_of_the_same_priority_take_turns_and_others_by_their_weights() {
+    let equal = taken(&[5, 5, 5], 9);
+    assert_eq!(equal, [[0, 3, 6], [1, 4, 7], [2, 5, 8]]);
+    let weighted: Vec<usize> = taken(&[1, 10, 5], 160).iter().map(Vec::len).collect();
+    assert_eq!(weighted, [10, 100, 50]);
+}
+
+#[test]
+fn no_source_starves() {
+    let turns = taken(&[10, 10, 1, 10], 400);
+    let gaps = turns[2].windows(2).map(|pair| pair[1] - pair[0]);
+    assert_eq!(gaps.max(), Some(10 * 3 + 1));
 }

@@ -7,9 +7,12 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::alert::{Outbox, Standing};
-use crate::backend::SourceState;
+use crate::backend::supervise::BreakerState;
+use crate::backend::{SourceState, Stream};
+use crate::engine::view::score::word;
+use crate::engine::view::source::{Fault, SourceBoard, Transition};
 use crate::telemetry::{AlertOutcome, SourceMetrics};
-use crate::types::{SourceId, Zone, count};
+use crate::types::{SourceId, Zone, count, rfc3339};
 
 /// One limit of the engine itself.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
@@ -48,12 +51,16 @@ impl CheckStatus {
 pub struct SourceStatus {
     /// Its name.
     pub id: String,
+    /// Its name for people; null where it has none.
+    pub name: Option<String>,
     /// `connecting`, `waiting` (for a publisher), `running`, `stalled`, `backoff`, `failed` or `stopped`. A live source
     /// that is `failed` is still tried, every `retry_every_s`.
     pub state: &'static str,
-    /// Longest time between attempts of a `failed` source, in seconds; it grows to 300 where something has to be changed.
-    /// Absent when it is not tried any more, or not failed.
+    /// Longest time between attempts of a `failed` source, in seconds; 120 or more where something has to be changed. While
+    /// its breaker is open, it is asked that often without user and password. Absent when it is not tried any more by itself, or not failed.
     pub retry_every_s: Option<f64>,
+    /// Whether it is failed and stays so until it is edited or restarted: `monitoring.auto_recovery` is false.
+    pub stays_down: bool,
     /// Frames received per second over the last few seconds.
     pub fps: f64,
     /// Frames received.
@@ -72,8 +79,45 @@ pub struct SourceStatus {
     pub error: Option<String>,
     /// What has to be changed before it can run; absent where waiting may help.
     pub remedy: Option<String>,
+    /// What its stream was when it was opened last; null before that, and for what is no stream.
+    pub stream: Option<Stream>,
+    /// State of its circuit breaker: `closed`, `open` (its account is left alone) or `half_open` (one full attempt).
+    pub breaker: &'static str,
+    /// How well it has done over the last ten minutes, 0 to 100: 100 · share of time up · share of frames that decode,
+    /// less 20 after ten seconds of silence (40 after thirty), less 20 with more than five failed attempts. Absent
+    /// before it first ran or failed.
+    pub health_score: Option<f64>,
+    /// The score as a word: `healthy` (80 and more), `degraded` (60), `unhealthy` (30) or `critical`.
+    pub health: Option<&'static str>,
+    /// The newest failed attempt; it stays when frames flow again.
+    pub last_error: Option<SourceError>,
+    /// The newest changes of its state, oldest first; 32 at most.
+    pub history: Vec<StateChange>,
     /// The areas of its picture that rules know by name.
     pub zones: Vec<ZoneStatus>,
+}
+
+/// A failed attempt of a source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct SourceError {
+    /// When: RFC 3339, UTC.
+    pub time: String,
+    /// Why, secrets redacted.
+    pub error: String,
+    /// `transient` (it passes by itself), `permanent` (the peer refuses: 401, 403, 404, a codec without decoder) or
+    /// `configuration` (the peer does not fit the settings).
+    pub class: &'static str,
+}
+
+/// A change of a source's state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct StateChange {
+    /// When: RFC 3339, UTC.
+    pub time: String,
+    /// The state that it entered.
+    pub state: &'static str,
+    /// Why, where an attempt had failed; secrets redacted.
+    pub reason: Option<String>,
 }
 
 /// An area of a source's picture.
@@ -197,8 +241,10 @@ impl SourceStatus {
     ) -> Self {
         Self {
             id: id.to_string(),
+            name: None,
             state: state.as_str(),
             retry_every_s: retry_every.map(|every| every.as_secs_f64()),
+            stays_down: false,
             fps: metrics.fps(),
             frames: metrics.frames_decoded(),
             judged: metrics.frames_judged.get(),
@@ -207,31 +253,65 @@ impl SourceStatus {
             detections: metrics.detections_by_class(),
             reconnects: metrics.reconnects.get(),
             error,
+            breaker: BreakerState::Closed.as_str(),
+            health_score: None,
+            health: None,
+            last_error: None,
+            history: Vec::new(),
             zones: Vec::new(),
             remedy: None,
+            stream: None,
         }
     }
 
-    /// Adds the zones of its picture.
+    /// Adds what its board has, and its score.
     #[must_use]
-    pub fn with_zones(self, zones: &[Zone]) -> Self {
+    pub(in crate::engine) fn with_board(self, board: &SourceBoard, score: Option<f64>) -> Self {
+        let last_error = board.last_fault().map(|Fault { reason: error, class, unix_ms, .. }| SourceError {
+            time: rfc3339(unix_ms),
+            error,
+            class,
+        });
+        let change = |Transition { unix_ms, state, reason }: Transition| StateChange {
+            time: rfc3339(unix_ms),
+            state: state.as_str(),
+            reason,
+        };
+        Self {
+            stream: board.stream(),
+            breaker: board.breaker().as_str(),
+            health_score: score,
+            health: score.map(word),
+            last_error,
+            history: board.history().into_iter().map(change).collect(),
+            ..self
+        }
+    }
+
+    /// Adds its name for people and the zones of its picture.
+    #[must_use]
+    pub fn of_plan(self, name: Option<&str>, zones: &[Zone]) -> Self {
         let corners = |zone: &Zone| zone.polygon.points().iter().map(|point| [point.x, point.y]).collect();
         let zones = zones.iter().map(|zone| ZoneStatus { name: zone.name.clone(), points: corners(zone) });
-        Self { zones: zones.collect(), ..self }
+        Self { name: name.map(str::to_owned), zones: zones.collect(), ..self }
     }
 
     /// The problem as a sentence.
     pub(super) fn problem(&self) -> String {
         let backoff = SourceState::Backoff { attempt: 0 }.as_str();
+        let name = self.name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
         let mut problem = match self.state == backoff {
-            true => format!("source {} waits to be tried again", self.id),
-            false => format!("source {} is {}", self.id, self.state),
+            true => format!("source {}{name} waits to be tried again", self.id),
+            false => format!("source {}{name} is {}", self.id, self.state),
         };
-        if let Some(every) = self.retry_every_s {
-            problem += &format!(", tried again every {every} s");
-            if self.remedy.is_some() {
-                problem += &format!(" and at once by `dsengine sources restart {}`", self.id);
+        let restart = format!("`dsengine sources restart {}`", self.id);
+        match self.retry_every_s {
+            Some(every) if self.remedy.is_some() => {
+                problem += &format!(", tried again every {every} s and at once by {restart}");
             }
+            Some(every) => problem += &format!(", tried again every {every} s"),
+            None if self.stays_down => problem += &format!(" and stays down until it is edited, or by {restart}"),
+            None => {}
         }
         if let Some(error) = &self.error {
             problem += &format!(": {error}");

@@ -7,14 +7,12 @@
 const BODY_BYTES_MAX: usize = 268_435_455;
 /// Most bytes of a received packet, beside a message: acknowledgements are smaller.
 const RECEIVED_BYTES_MAX: usize = 64 * 1024;
-/// Most bytes of a received message's topic and payload with what is between them; a longer one is skipped.
-const MESSAGE_BYTES_MAX: usize = 4 * 1024;
 /// The first byte's upper half of a message.
 const PUBLISH: u8 = 3;
 
 /// A version of the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Version {
+pub(crate) enum Version {
     /// 3.1.1: an acknowledgement does not say whether the message was refused.
     Three,
     /// 5.
@@ -22,29 +20,29 @@ pub(super) enum Version {
 }
 
 /// The first packet of a connection. Its session ends with it.
-pub(super) struct Connect<'a> {
-    pub(super) client_id: &'a str,
+pub(crate) struct Connect<'a> {
+    pub(crate) client_id: &'a str,
     /// The user and the password.
-    pub(super) user: Option<(&'a str, &'a str)>,
+    pub(crate) user: Option<(&'a str, &'a str)>,
     /// What the broker publishes, retained, if the connection breaks: topic and payload.
-    pub(super) will: (&'a str, &'a str),
-    pub(super) will_qos: u8,
-    pub(super) keep_alive_s: u16,
+    pub(crate) will: Option<(&'a str, &'a str)>,
+    pub(crate) will_qos: u8,
+    pub(crate) keep_alive_s: u16,
 }
 
 /// A message to publish.
-pub(super) struct Publish<'a> {
-    pub(super) topic: &'a str,
-    pub(super) payload: &'a [u8],
-    pub(super) qos: u8,
-    pub(super) retain: bool,
+pub(crate) struct Publish<'a> {
+    pub(crate) topic: &'a str,
+    pub(crate) payload: &'a [u8],
+    pub(crate) qos: u8,
+    pub(crate) retain: bool,
     /// Its number; not sent for QoS 0.
-    pub(super) id: u16,
+    pub(crate) id: u16,
 }
 
 /// The stage that an acknowledgement confirms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stage {
+pub(crate) enum Stage {
     /// PUBACK: a message of QoS 1 has arrived.
     Taken,
     /// PUBREC: a message of QoS 2 has arrived.
@@ -55,7 +53,7 @@ pub(super) enum Stage {
 
 /// A received packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Received {
+pub(crate) enum Received {
     /// The answer to [`Connect`].
     Connected { reason: u8, limits: Limits },
     /// The answer to a message.
@@ -76,41 +74,43 @@ pub(super) enum Received {
 
 /// A received message.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Incoming {
-    pub(super) topic: String,
-    pub(super) payload: Vec<u8>,
+pub(crate) struct Incoming {
+    pub(crate) topic: String,
+    pub(crate) payload: Vec<u8>,
     /// Whether the broker kept it from before the subscription.
-    pub(super) is_kept: bool,
+    pub(crate) is_kept: bool,
 }
 
 /// What the broker allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Limits {
+pub(crate) struct Limits {
     /// Most bytes of a packet.
-    pub(super) packet_bytes: usize,
+    pub(crate) packet_bytes: usize,
     /// The highest QoS.
-    pub(super) qos: u8,
+    pub(crate) qos: u8,
     /// Its own keep-alive time in seconds, if it sets one.
-    pub(super) keep_alive_s: Option<u16>,
+    pub(crate) keep_alive_s: Option<u16>,
 }
 
 impl Limits {
-    pub(super) const NONE: Self = Self { packet_bytes: BODY_BYTES_MAX, qos: 2, keep_alive_s: None };
+    pub(crate) const NONE: Self = Self { packet_bytes: BODY_BYTES_MAX, qos: 2, keep_alive_s: None };
 }
 
 /// A received packet breaks the protocol.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Malformed;
+pub(crate) struct Malformed;
 
 /// The bytes of a [`Connect`].
-pub(super) fn connect(packet: &Connect<'_>, version: Version) -> Vec<u8> {
+pub(crate) fn connect(packet: &Connect<'_>, version: Version) -> Vec<u8> {
     let (level, is_five) = match version {
         Version::Three => (4, false),
         Version::Five => (5, true),
     };
     let password = packet.user.map(|(_, password)| password).filter(|password| !password.is_empty());
-    let clean_session_and_retained_will = 0b0010_0110 | (packet.will_qos << 3);
-    let flags = clean_session_and_retained_will
+    let clean_session = 0b0000_0010;
+    let retained_will = 0b0010_0100 | (packet.will_qos << 3);
+    let flags = clean_session
+        | if packet.will.is_some() { retained_will } else { 0 }
         | if packet.user.is_some() { 0b1000_0000 } else { 0 }
         | if password.is_some() { 0b0100_0000 } else { 0 };
     let mut body = Vec::new();
@@ -120,16 +120,18 @@ pub(super) fn connect(packet: &Connect<'_>, version: Version) -> Vec<u8> {
     // No properties.
     body.extend(is_five.then_some(0));
     text(&mut body, packet.client_id);
-    body.extend(is_five.then_some(0));
-    text(&mut body, packet.will.0);
-    text(&mut body, packet.will.1);
+    if let Some((topic, payload)) = packet.will {
+        body.extend(is_five.then_some(0));
+        text(&mut body, topic);
+        text(&mut body, payload);
+    }
     packet.user.iter().for_each(|(name, _)| text(&mut body, name));
     password.iter().for_each(|password| text(&mut body, password));
     framed(0x10, &[&body]).unwrap_or_default()
 }
 
 /// The bytes of a message; `None` if it is too long for the protocol.
-pub(super) fn publish(packet: &Publish<'_>, version: Version) -> Option<Vec<u8>> {
+pub(crate) fn publish(packet: &Publish<'_>, version: Version) -> Option<Vec<u8>> {
     let mut head = Vec::new();
     text(&mut head, packet.topic);
     if packet.qos > 0 {
@@ -143,7 +145,7 @@ pub(super) fn publish(packet: &Publish<'_>, version: Version) -> Option<Vec<u8>>
 
 /// The bytes of a subscription to topics, without acknowledgements. A broker of version 5 is asked for neither kept
 /// messages nor this client's own.
-pub(super) fn subscribe(id: u16, topics: &[String], version: Version) -> Vec<u8> {
+pub(crate) fn subscribe(id: u16, topics: &[String], version: Version) -> Vec<u8> {
     let is_five = version == Version::Five;
     let no_kept_and_not_own = 0b0010_0100;
     let mut body = id.to_be_bytes().to_vec();
@@ -156,13 +158,13 @@ pub(super) fn subscribe(id: u16, topics: &[String], version: Version) -> Vec<u8>
 }
 
 /// The bytes that release a message of QoS 2.
-pub(super) fn release(id: u16) -> [u8; 4] {
+pub(crate) fn release(id: u16) -> [u8; 4] {
     let [high, low] = id.to_be_bytes();
     [0x62, 2, high, low]
 }
 
 /// The bytes of a ping.
-pub(super) const PING: [u8; 2] = [0xC0, 0];
+pub(crate) const PING: [u8; 2] = [0xC0, 0];
 
 fn framed(first: u8, parts: &[&[u8]]) -> Option<Vec<u8>> {
     let length = parts.iter().map(|part| part.len()).sum::<usize>();
@@ -191,16 +193,21 @@ fn text(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(&text.as_bytes()[..usize::from(length)]);
 }
 
-/// The first packet of `bytes` with its length, `None` if it is not complete yet. A message that is too long need not
-/// be complete.
-pub(super) fn read(bytes: &[u8], version: Version) -> Result<Option<(Received, usize)>, Malformed> {
+/// The first packet of `bytes` with its length, `None` if it is not complete yet. A message with more than
+/// `message_bytes_max` (topic, payload and what is between them) is too long, and need not be complete.
+pub(crate) fn read(
+    bytes: &[u8],
+    version: Version,
+    message_bytes_max: usize,
+) -> Result<Option<(Received, usize)>, Malformed> {
     let Some((&first, rest)) = bytes.split_first() else { return Ok(None) };
     let Some((length, rest)) = varint(rest)? else { return Ok(None) };
     let total = bytes.len() - rest.len() + length;
-    if first >> 4 == PUBLISH && length > MESSAGE_BYTES_MAX {
+    let is_message = first >> 4 == PUBLISH;
+    if is_message && length > message_bytes_max {
         return Ok(Some((Received::TooLong, total)));
     }
-    if length > RECEIVED_BYTES_MAX {
+    if !is_message && length > RECEIVED_BYTES_MAX {
         return Err(Malformed);
     }
     let Some(body) = rest.get(..length) else { return Ok(None) };

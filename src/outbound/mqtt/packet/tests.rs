@@ -1,9 +1,21 @@
 //! Packets, byte by byte.
 
-use super::*;
+use super::{read as read_up_to, *};
 
-const HELLO: Connect<'static> =
-    Connect { client_id: "c", user: Some(("u", "p")), will: ("t/available", "offline"), will_qos: 1, keep_alive_s: 60 };
+/// Most bytes of a message.
+const MESSAGE_BYTES_MAX: usize = 4096;
+
+const HELLO: Connect<'static> = Connect {
+    client_id: "c",
+    user: Some(("u", "p")),
+    will: Some(("t/available", "offline")),
+    will_qos: 1,
+    keep_alive_s: 60,
+};
+
+fn read(bytes: &[u8], version: Version) -> Result<Option<(Received, usize)>, Malformed> {
+    read_up_to(bytes, version, MESSAGE_BYTES_MAX)
+}
 
 #[test]
 fn packets_are_written_as_the_protocol_says() {
