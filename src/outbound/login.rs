@@ -198,7 +198,9 @@ mod tests {
     fn of(headers: &[&str]) -> Option<Challenge> {
         let headers = headers.iter().map(|value| (WWW_AUTHENTICATE, value.parse().unwrap()));
         let mut map = HeaderMap::new();
-        headers.for_each(|(name, value)| drop(map.append(name, value)));
+        for (name, value) in headers {
+            map.append(name, value);
+        }
         Challenge::of(&map)
     }
 
