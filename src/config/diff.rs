@@ -256,6 +256,13 @@ impl SourcePlan {
         (id, input, realtime, repeat) == (&other.id, &other.input, &other.realtime, &other.repeat)
             && (picture_max, frames_held_max) == (&other.picture_max, &other.frames_held_max)
     }
+
+    /// Whether both are the same in what a backend changes while a source runs.
+    pub fn same_live_settings(&self, other: &Self) -> bool {
+        let live =
+            |plan: &Self| (plan.fps, plan.every, plan.retry.clone(), plan.recovery.clone(), plan.blackout.clone());
+        live(self) == live(other)
+    }
 }
 
 impl StrategyPlan {

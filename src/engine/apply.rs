@@ -186,7 +186,7 @@ impl Owner {
     fn change_sources(&self, next: &Plan, diff: &Diff, undo: &mut Undo) -> Result<(), Error> {
         for id in &diff.sources.changed {
             let (Some(old), Some(new)) = (source(&self.plan, id), source(next, id)) else { continue };
-            if old.same_input(new) && is_changed_live(old, new) {
+            if old.same_input(new) && !old.same_live_settings(new) {
                 undo.changed.push(old.clone());
                 self.parts.backends.change(new).map_err(|error| error.about(format!("sources[{id}]")))?;
             }
@@ -375,13 +375,6 @@ impl Owner {
         self.publish();
         started.inspect(|()| tracing::info!(source = %id, "restarted"))
     }
-}
-
-/// Whether settings differ that a backend applies to a running source.
-fn is_changed_live(old: &SourcePlan, new: &SourcePlan) -> bool {
-    let live =
-        |plan: &SourcePlan| (plan.fps, plan.every, plan.retry.clone(), plan.recovery.clone(), plan.blackout.clone());
-    live(old) != live(new)
 }
 
 fn source<'a>(plan: &'a Plan, id: &SourceId) -> Option<&'a SourcePlan> {

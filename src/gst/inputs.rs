@@ -1,16 +1,12 @@
 //! The start of a pipeline: the elements that read each kind of source.
 
-use std::path::Path;
-
 use gstreamer as gst;
-use gstreamer::prelude::*;
-use gstreamer_video as gst_video;
 
 use super::camera::{Attempts, Session};
 use super::decode::{camera_decodebin, clip_decodebin};
-use super::feed::{Place, add, make};
+use super::feed::{Place, add};
 use super::web::Download;
-use super::{chain, images, mp4, webcam};
+use super::{chain, images, local, webcam};
 use crate::config::Input;
 
 /// What reads a source beside its elements.
@@ -27,8 +23,10 @@ pub(super) fn build(place: &Place<'_>, input: &Input, attempts: &Attempts) -> Re
     let Place { convert, observed, .. } = place;
     let mut reads = Reads::default();
     match input {
-        Input::File(path) => file(place, path)?,
-        Input::Test { pattern, frames, width, height, fps } => test(place, pattern, *frames, (*width, *height), *fps)?,
+        Input::File(path) => local::file(place, path)?,
+        Input::Test { pattern, frames, width, height, fps } => {
+            local::test(place, pattern, *frames, (*width, *height), *fps)?;
+        }
         Input::Rtsp(camera) => {
             let session = reads.session.insert(Session::new(camera, attempts));
             session.build(place.pipeline, convert, observed)?;
@@ -52,40 +50,4 @@ fn link(place: &Place<'_>, elements: &[gst::Element], decode: gst::Element) -> R
     let chain: Vec<&gst::Element> = elements.iter().chain([&decode]).collect();
     add(place.pipeline, &chain)?;
     gst::Element::link_many(chain).map_err(|_| "its elements do not link".into())
-}
-
-fn file(place: &Place<'_>, path: &Path) -> Result<(), String> {
-    let Place { pipeline, convert, observed, .. } = place;
-    let location = path.to_str().ok_or("its path is not UTF-8")?;
-    let source = make("filesrc")?;
-    source.set_property("location", location);
-    mp4::keep_short_video(&source, path);
-    let decode = clip_decodebin(convert, observed)?;
-    add(pipeline, &[&source, &decode])?;
-    source.link(&decode).map_err(|_| "filesrc and decodebin do not link".into())
-}
-
-fn test(
-    place: &Place<'_>,
-    pattern: &str,
-    frames: Option<u64>,
-    (width, height): (u32, u32),
-    fps: f64,
-) -> Result<(), String> {
-    let Place { pipeline, convert, .. } = place;
-    let source = make("videotestsrc")?;
-    source.set_property_from_str("pattern", pattern);
-    source.set_property("is-live", frames.is_none());
-    if let Some(frames) = frames {
-        source.set_property("num-buffers", i32::try_from(frames).map_err(|_| "more frames than videotestsrc makes")?);
-    }
-    let size = |v: u32| i32::try_from(v).map_err(|_| "the picture is too large");
-    let caps = gst_video::VideoCapsBuilder::new()
-        .format(gst_video::VideoFormat::I420)
-        .width(size(width)?)
-        .height(size(height)?)
-        .framerate(gst::Fraction::approximate_f64(fps).ok_or("its frame rate is not a number")?)
-        .build();
-    add(pipeline, &[&source])?;
-    source.link_filtered(*convert, &caps).map_err(|_| "videotestsrc does not make such a picture".into())
 }

@@ -22,6 +22,7 @@ mod feed;
 mod images;
 mod inputs;
 mod knock;
+mod local;
 mod log;
 mod mp4;
 mod observed;

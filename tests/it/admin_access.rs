@@ -32,7 +32,7 @@ fn wide() -> AdminPlan {
         tokens: vec![
             token(VIEWER, &[Scope::Read], &[]),
             token(OPERATOR, &[Scope::Read, Scope::Control], &[]),
-            token(GUARD, &[Scope::Read, Scope::Control, Scope::Publish], &["gate"]),
+            token(GUARD, &Scope::ALL, &["gate"]),
             token(PUBLISHER, &[Scope::Publish], &[]),
         ],
         allowed_hosts: vec!["cam.example".into()],

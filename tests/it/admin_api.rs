@@ -29,6 +29,12 @@ parameters = { limit = 0 }
 [[operations]]
 include-path = "/live/{source}"
 parameters = { limit = 0, source = "gate" }
+
+# It writes no SDP; tests/it/webrtc offers what should be refused.
+[[operations]]
+include-path-regex = "^/(whip|whep)/[^/]+$"
+include-method = "POST"
+enabled = false
 "#;
 
 #[test]

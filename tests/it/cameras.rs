@@ -291,8 +291,12 @@ fn failures_are_told_apart_with_what_to_do_and_what_lasts_is_not_hammered() {
                 SourceEvent::Fault { reason, remedy, class, retry_in, .. } => Some((reason, remedy, *class, *retry_in)),
                 _ => None,
             })
+            .take(3)
             .collect();
-        let Some((reason, remedy, class, retry_in)) = faults.last() else { continue };
+        let Some((reason, remedy, class, retry_in)) = faults.iter().find(|fault| fault.3 >= SLOW).or(faults.last())
+        else {
+            continue;
+        };
         let rests = *retry_in >= SLOW;
         // What the camera refuses is asked for slowly at once; what may be a setting is tried three times.
         let is_refused = ["(401", "(403", "(404"].iter().any(|status| reason.contains(status));

@@ -1023,8 +1023,8 @@ fn a_key_whose_capability_is_not_built_is_named_when_it_is_set() {
     let loaded = Bench::new(text).good();
     let told: Vec<_> = loaded.warnings.iter().filter(|w| w.name == "not-built").collect();
     assert_eq!(told.len(), 3, "one per key: {told:?}");
-    assert_eq!(told[1].message, "`pipeline.width` has no effect yet: width of the muxed picture");
-    assert_eq!(told[1].place.as_deref(), Some("c.yaml:1:12"));
+    assert_eq!(told[2].message, "`pipeline.width` has no effect yet: width of the muxed picture");
+    assert_eq!(told[2].place.as_deref(), Some("c.yaml:1:12"));
     assert!(told.iter().all(|w| w.fails_strict() && !w.refuses_run()));
 }
 

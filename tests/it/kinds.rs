@@ -171,7 +171,6 @@ fn every_codec_with_a_decoder_here_is_played_and_named_by_doctor() {
         ("VP9", "libvpx-vp9"),
         ("AV1", "libaom-av1 -cpu-used 8"),
         ("MJPEG", "mjpeg -pix_fmt yuvj420p"),
-        ("MPEG-4", "mpeg4"),
     ] {
         let name = format!("{}.mkv", codec.replace('.', ""));
         let args =

@@ -24,6 +24,7 @@ mod health;
 mod hours;
 pub(super) mod modules;
 mod overrides;
+mod pipeline;
 mod plugins;
 mod sources;
 mod strategies;
@@ -112,17 +113,16 @@ pub(super) fn plan(config: Config, hash: String, site: &mut Site<'_>) -> Plan {
         extensions,
     } = config;
     let batch_size = batch_size(&pipeline, &detection);
-    let Pipeline { batch_timeout_ms, batch_timeout_us, fps, max_sources, .. } = pipeline;
-    let limit = most_sources(max_sources, max_concurrent_sources, site);
-    let batch_timeout = batch_timeout(batch_timeout_ms, batch_timeout_us, site);
+    let limit = most_sources(pipeline.max_sources, max_concurrent_sources, site);
+    let batch_timeout = pipeline::batch_timeout(&pipeline, site);
     let workers = workers(monitoring.thread_pool_size, thread_pool_size, site);
     hardly_reached("detection.confidence_threshold", detection.confidence_threshold, site);
     hardly_reached("alerts.min_confidence", alerts.min_confidence, site);
     let timezone = hours::zone(timezone.as_deref(), site);
     site.timezone = timezone.clone();
     let (zones, replaced) = (zones_of(&zones, "zones", site), site.idle.len());
-    let restarts = recovery_plan(&recovery, monitoring.auto_recovery);
-    let sources = bounded(sources::build(sources, fps, &zones, &recovery, &restarts, limit, site), &pipeline);
+    let sources = sources::build(sources, pipeline.fps, &zones, (&recovery, monitoring.auto_recovery), limit, site);
+    let sources = pipeline::bounded(sources, &pipeline);
     let all: Vec<&SourcePlan> = sources.iter().collect();
     let admin = admin::build(&monitoring, &all, site);
     let health = health::build(&monitoring, alerts.source_lost_seconds, site);
@@ -200,34 +200,6 @@ fn workers(nested: Option<u32>, flat: Option<u32>, site: &mut Site<'_>) -> Optio
             None
         }
         (a, b) => a.or(b).map(|n| n as usize),
-    }
-}
-
-/// A side that no picture exceeds, in pixels.
-const SIDE_MAX: u32 = 16_384;
-
-/// The sources with the bounds of `pipeline` on their pictures: one side that is set leaves the other free.
-fn bounded(mut sources: Vec<SourcePlan>, pipeline: &Pipeline) -> Vec<SourcePlan> {
-    let (width, height) = (pipeline.processing_width, pipeline.processing_height);
-    let side = |set: Option<u32>| set.unwrap_or(SIDE_MAX);
-    let most = PictureMax { width: side(width), height: side(height) };
-    for source in &mut sources {
-        source.picture_max = (width.is_some() || height.is_some()).then_some(most);
-        source.frames_held_max = pipeline.buffer_pool_size;
-    }
-    sources
-}
-
-/// How long a partial batch waits, in whichever unit it is set.
-fn batch_timeout(batch_timeout_ms: Option<f64>, batch_timeout_us: Option<u32>, site: &mut Site<'_>) -> Duration {
-    if let (Some(_), Some(_)) = (batch_timeout_ms, batch_timeout_us) {
-        let label = "set one of `batch_timeout_ms` and `batch_timeout_us`";
-        site.wrong_key("pipeline.batch_timeout_us", "the batch timeout is set twice", label);
-    }
-    match (batch_timeout_ms, batch_timeout_us) {
-        (Some(ms), _) => Duration::from_secs_f64(ms / 1e3),
-        (None, Some(us)) => Duration::from_micros(us.into()),
-        (None, None) => Duration::from_millis(40),
     }
 }
 
@@ -313,8 +285,8 @@ fn retry_plan(
     }
 }
 
-/// How every source is brought back besides; `auto_recovery` is the key of `monitoring`.
-fn recovery_plan(recovery: &Recovery, auto_recovery: bool) -> RecoveryPlan {
+/// How a source is brought back besides; `auto_recovery` is the key of `monitoring`.
+fn recovery_plan(recovery: &Recovery, auto_recovery: bool, retry_count: Option<u32>) -> RecoveryPlan {
     let timeout = Duration::from_secs_f64(recovery.circuit_breaker_timeout);
     RecoveryPlan {
         after_failing: if auto_recovery { AfterFailing::Retry } else { AfterFailing::StayDown },
@@ -322,7 +294,7 @@ fn recovery_plan(recovery: &Recovery, auto_recovery: bool) -> RecoveryPlan {
             .circuit_breaker_enabled
             .then_some(BreakerPlan { threshold: recovery.circuit_breaker_threshold, timeout }),
         damaged_max: recovery.pipeline_restart_threshold,
-        retries_made: 0,
+        retries_made: retry_count.unwrap_or(0),
     }
 }
 

@@ -4,9 +4,9 @@ use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Site, blackout, hardly_reached, merged, overrides, retry_plan, zones_of};
+use super::{Site, blackout, hardly_reached, merged, overrides, recovery_plan, retry_plan, zones_of};
 use crate::config::kinds::sources as kinds;
-use crate::config::plan::{ENGINE_SOURCE, Input, PRIORITY_USUAL, RecoveryPlan, SourcePlan};
+use crate::config::plan::{ENGINE_SOURCE, Input, PRIORITY_USUAL, SourcePlan};
 use crate::config::schema::{Recovery, SourceEntry, SourceType};
 use crate::config::source_uri::{self, Parsed};
 use crate::types::{SourceId, Zone, count_are, one_line};
@@ -15,8 +15,7 @@ pub(super) fn build(
     entries: Vec<SourceEntry>,
     fps: Option<f64>,
     zones: &[Zone],
-    recovery: &Recovery,
-    recovery_plan: &RecoveryPlan,
+    (recovery, auto_recovery): (&Recovery, bool),
     limit: usize,
     site: &mut Site<'_>,
 ) -> Vec<SourcePlan> {
@@ -31,20 +30,8 @@ pub(super) fn build(
             continue;
         };
         let id = entry.id.clone().unwrap_or_else(|| source_uri::generated_id(&parsed, index));
-        if matches!(one_line(&id), Cow::Owned(_)) {
-            // It is used as a thread name and in log lines.
-            let at = if entry.id.is_some() { format!("{path}.id") } else { path.clone() };
-            site.wrong(&at, "a source's name holds a control character", "give it an `id` of printable characters");
-        }
-        if id == ENGINE_SOURCE {
-            let at = if entry.id.is_some() { format!("{path}.id") } else { path.clone() };
-            let message = format!("no source may be named `{id}`: the engine's own alerts have that name");
-            site.wrong(&at, message, "give it another `id`");
-        }
-        if ids.contains(&id) {
-            let at = if entry.id.is_some() { format!("{path}.id") } else { path.clone() };
-            site.wrong(&at, format!("two sources are named `{id}`"), "give each an `id` of its own");
-        }
+        let id_path = if entry.id.is_some() { format!("{path}.id") } else { path.clone() };
+        check_id(&id, &ids, &id_path, site);
         ids.push(id.clone());
         let own = zones_of(&entry.zones, &format!("{path}.zones"), site);
         let alerts = overrides::source(entry.alerts, &format!("{path}.alerts"), &timezone, site);
@@ -70,7 +57,7 @@ pub(super) fn build(
             confidence: entry.confidence_threshold.map(|score| score as f32),
             max_objects: entry.max_objects.map(|most| most as usize),
             alerts,
-            recovery: RecoveryPlan { retries_made: entry.retry_count.unwrap_or(0), ..recovery_plan.clone() },
+            recovery: recovery_plan(recovery, auto_recovery, entry.retry_count),
             realtime,
             repeat,
             ..plain
@@ -84,6 +71,21 @@ pub(super) fn build(
         site.wrong(at, message, "raise it, or disable some");
     }
     out
+}
+
+/// Checks the name of a source against those before it; `path` is where it is written.
+fn check_id(id: &str, ids: &[String], path: &str, site: &mut Site<'_>) {
+    if matches!(one_line(id), Cow::Owned(_)) {
+        // It is used as a thread name and in log lines.
+        site.wrong(path, "a source's name holds a control character", "give it an `id` of printable characters");
+    }
+    if id == ENGINE_SOURCE {
+        let message = format!("no source may be named `{id}`: the engine's own alerts have that name");
+        site.wrong(path, message, "give it another `id`");
+    }
+    if ids.iter().any(|other| other == id) {
+        site.wrong(path, format!("two sources are named `{id}`"), "give each an `id` of its own");
+    }
 }
 
 fn input(entry: &SourceEntry, path: &str, site: &mut Site<'_>) -> Option<Parsed> {

@@ -1,6 +1,7 @@
 //! The engine's status as plain values, for the page, the API, health checks and the command line.
 
 mod parts;
+mod source_board;
 
 use std::collections::BTreeMap;
 
@@ -8,9 +9,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 pub use self::parts::{
-    AlertStatus, CheckStatus, HandlerStatus, PluginStatus, SourceError, SourceStatus, StateChange, StrategyStatus,
-    ZoneStatus,
+    AlertStatus, CheckStatus, HandlerStatus, PluginStatus, SourceStatus, StrategyStatus, ZoneStatus,
 };
+pub use self::source_board::{SourceError, StateChange};
 use crate::alert::silence::SilenceCount;
 use crate::backend::SourceState;
 use crate::config::{Environment, Plan};
