@@ -5,6 +5,12 @@
 //! wrong passwords. Other answers that the settings do not fit are tried a few times before the pace gets slow, since a
 //! camera that starts may give them, too.
 
+mod device;
+mod web;
+
+pub use device::DeviceCause;
+pub use web::WebCause;
+
 /// Attempts with a wrong setting before retries slow down.
 const TRIES: u32 = 3;
 /// The same for an unknown name: DNS may not work yet on a machine that has just started.
@@ -58,6 +64,10 @@ pub enum Cause {
     NoVideo,
     /// GStreamer lacks a decoder: which one, and the command that installs it, where known.
     NoDecoder(String, Option<&'static str>),
+    /// A failure of a web address.
+    Web(WebCause),
+    /// A failure of a camera of this machine.
+    Device(DeviceCause),
     /// The stream is damaged; GStreamer's description.
     Damaged(String),
 }
@@ -125,6 +135,8 @@ impl Cause {
     /// The retry policy for this cause.
     pub fn patience(&self) -> Patience {
         match self {
+            Self::Web(cause) => cause.patience(),
+            Self::Device(cause) => cause.patience(),
             Self::Unauthorized { .. } | Self::Forbidden => Patience::Login,
             Self::NotFound | Self::NoDecoder(..) => Patience::Refused,
             Self::UnknownName => Patience::Setting(NAME_TRIES),
@@ -149,6 +161,11 @@ impl Cause {
         }
     }
 
+    /// Whether waiting may help.
+    pub fn passes(&self) -> bool {
+        self.patience() == Patience::Outage
+    }
+
     /// The cause and its remedy as text.
     fn describe(&self, peer: &str) -> (String, &'static str) {
         let host = peer.rsplit_once(':').map_or(peer, |(host, _)| host);
@@ -170,7 +187,7 @@ impl Cause {
             ),
             Self::HungUp(asked) => (
                 format!("{peer} hung up {asked}"),
-                "it may be starting, or serve too many; where it speaks TLS, write rtsps://",
+                "it may be starting, or serve too many; where it speaks TLS, write rtsps:// or https://",
             ),
             Self::NotRtsp => (
                 format!("{peer} does not speak RTSP"),
@@ -224,6 +241,8 @@ impl Cause {
                 format!("GStreamer has no {what} here"),
                 install.unwrap_or("install its package: `dsengine doctor` names it"),
             ),
+            Self::Web(cause) => cause.describe(peer),
+            Self::Device(cause) => cause.describe(peer),
             Self::Damaged(what) => {
                 (format!("what {peer} sends cannot be read ({what})"), "it may be starting, or damaged on the way")
             }

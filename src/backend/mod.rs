@@ -63,7 +63,7 @@ mod stream;
 pub mod supervise;
 pub mod trace;
 
-pub use cause::{Cause, Failure, Patience};
+pub use cause::{Cause, DeviceCause, Failure, Patience, WebCause};
 pub use change::Change;
 pub use check::{Samples, check_backend};
 pub use intake::{ERRORS_MAX, Intake, LineError, Taken};

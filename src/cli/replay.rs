@@ -37,7 +37,6 @@ pub(crate) struct Args {
 /// Warnings about sources, models and handlers of the configuration, which a trace does not need.
 const UNUSED: &[&str] = &[
     "no-model",
-    "source-not-built",
     "engine-without-tensorrt",
     "webhook-without-url",
     "email-without-address",

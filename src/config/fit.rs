@@ -5,7 +5,6 @@
 
 use serde_json::{Map, Value as Json};
 
-use super::kinds::sources;
 use super::nearest::nearest;
 use super::places::{Found, Places};
 use super::problem::{Location, Problems};
@@ -318,7 +317,7 @@ fn meant<'p>(word: &str, properties: &'p Map<String, Json>) -> Option<&'p str> {
 fn offered(schema: &Json, path: &str) -> Option<String> {
     let is_type = path.starts_with("sources[") && path.ends_with("].type");
     let words = schema.get("enum").and_then(Json::as_array).filter(|_| is_type)?;
-    let built: Vec<&str> = words.iter().filter_map(Json::as_str).filter(|word| sources::is_built(word)).collect();
+    let built: Vec<&str> = words.iter().filter_map(Json::as_str).collect();
     Some(built.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(" or "))
 }
 

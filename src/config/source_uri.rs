@@ -8,22 +8,17 @@ use super::secret;
 
 /// A parsed URI.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Parsed {
-    /// A supported input.
-    Input {
-        input: Input,
-        /// Whether it loops.
-        repeat: bool,
-        /// Whether it plays in real time, by its parameters.
-        realtime: bool,
-    },
-    /// A kind that is not supported yet.
-    NotBuilt(SourceType),
+pub(super) struct Parsed {
+    pub(super) input: Input,
+    /// Whether it loops.
+    pub(super) repeat: bool,
+    /// Whether it plays in real time, by its parameters.
+    pub(super) realtime: bool,
 }
 
 impl Parsed {
     pub(super) fn once(input: Input) -> Self {
-        Self::Input { input, repeat: false, realtime: false }
+        Self { input, repeat: false, realtime: false }
     }
 }
 
@@ -42,11 +37,11 @@ pub(super) fn kind_of(uri: &str) -> Result<SourceType, Refusal> {
     let Some((scheme, _)) = uri.split_once("://") else { return Ok(SourceType::File) };
     let lower = scheme.to_ascii_lowercase();
     sources::of_scheme(&lower).ok_or_else(|| {
-        // A typo more likely means a supported scheme.
-        let near = nearest(&lower, sources::built_schemes()).or_else(|| nearest(&lower, sources::planned_schemes()));
-        let label = match near {
+        let label = match nearest(&lower, sources::schemes()) {
             Some(near) => format!("did you mean `{near}://`?"),
-            None => "known are a path, file://, rtsp://, test, scene:NAME, trace:PATH, mqtt://, detections:".to_owned(),
+            None => "known are a path, file://, rtsp://, http://, test, scene:NAME, trace:PATH, mqtt://, detections:, \
+                     gst:ELEMENTS"
+                .to_owned(),
         };
         (format!("no source is read from `{scheme}://`"), label)
     })
@@ -60,13 +55,13 @@ pub(super) fn generated_id(input: &Parsed, index: usize) -> String {
 /// The name of a source derived from its input, if possible.
 pub(super) fn stem(input: &Parsed) -> Option<String> {
     let stem = |path: &std::path::Path| path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
-    match input {
-        Parsed::Input { input, .. } => match input {
-            Input::File(path) | Input::Trace(path) => stem(path),
-            Input::Scene { name, .. } => stem(std::path::Path::new(name)),
-            Input::Test { .. } | Input::Rtsp(_) | Input::Webrtc(_) | Input::Detections(_) => None,
-        },
-        Parsed::NotBuilt(_) => None,
+    match &input.input {
+        Input::File(path) | Input::Trace(path) => stem(path),
+        Input::Scene { name, .. } => stem(std::path::Path::new(name)),
+        Input::Web(web) => web.stem(),
+        Input::Images(images) => images.folder.file_name().map(|name| name.to_string_lossy().into_owned()),
+        Input::Test { .. } | Input::Rtsp(_) | Input::Webcam(_) | Input::Chain { .. } => None,
+        Input::Webrtc(_) | Input::Detections(_) => None,
     }
 }
 
@@ -75,7 +70,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::super::kinds::sources::{Parameters, plan};
-    use super::super::plan::Camera;
+    use super::super::plan::{Camera, Images, Numbered, Web, Webcam};
     use super::*;
 
     fn read(uri: &str) -> Result<Parsed, Refusal> {
@@ -97,14 +92,29 @@ mod tests {
         assert_eq!(read("scene:street"), scene("street", true, None, false));
         assert_eq!(read("scene:street?seed=1&pixels=false&live=true"), scene("street", false, Some(1), true));
         let endless = read("scene:street?loop=true");
-        assert!(matches!(endless, Ok(Parsed::Input { repeat: true, .. })), "{endless:?}");
+        assert!(matches!(endless, Ok(Parsed { repeat: true, .. })), "{endless:?}");
         let bare = plan("street", SourceType::Scene, &Parameters::default(), &|path| PathBuf::from(path));
         assert_eq!(bare, scene("street", true, None, false), "`type: scene` says what a bare word is");
         assert_eq!(read("trace:a.jsonl"), Ok(Parsed::once(Input::Trace("a.jsonl".into()))));
         let camera = "rtsps://u:p@cam:322/s";
         assert_eq!(read(camera), Ok(Parsed::once(Input::Rtsp(Box::new(Camera::read(camera).unwrap())))));
-        assert_eq!(read("0"), Ok(Parsed::NotBuilt(SourceType::Webcam)));
-        assert_eq!(read("https://x/y.m3u8"), Ok(Parsed::NotBuilt(SourceType::Http)));
+        let webcam = |device: &str| {
+            let webcam = Webcam { device: device.into(), width: None, height: None, fps: None };
+            Ok(Parsed::once(Input::Webcam(webcam)))
+        };
+        assert_eq!(read("0"), webcam("/dev/video0"));
+        assert_eq!(read("/dev/video7"), webcam("/dev/video7"));
+        let images = |folder: &str, pattern: Option<&str>| {
+            let numbered = pattern.and_then(Numbered::read);
+            Ok(Parsed::once(Input::Images(Images { folder: folder.into(), numbered, fps: 30.0 })))
+        };
+        assert_eq!(read("frames/"), images("frames/", None));
+        assert_eq!(read("frames/%05d.jpg"), images("frames", Some("%05d.jpg")));
+        let chain = Input::Chain { chain: "videotestsrc ! videoconvert".into(), live: true };
+        assert_eq!(read("gst: videotestsrc ! videoconvert"), Ok(Parsed::once(chain)));
+        assert!(read("gst:filesrc location=/etc/passwd").unwrap_err().0.contains("`filesrc`"));
+        let web = "https://u:p@x/y.m3u8";
+        assert_eq!(read(web), Ok(Parsed::once(Input::Web(Box::new(Web::read(web).unwrap())))));
     }
 
     #[test]

@@ -23,6 +23,11 @@ fn opened(input: &Input) -> Option<(&'static str, PathBuf)> {
         // Any other name is a path, whatever it ends with.
         Input::Scene { name, .. } => Scene::shipped().all(|shipped| shipped != name).then(|| ("uri", name.into())),
         Input::Rtsp(camera) => camera.ca_file.clone().map(|file| ("parameters.ca_file", file)),
+        Input::Web(web) => web.ca_file.clone().map(|file| ("parameters.ca_file", file)),
+        Input::Images(images) => Some(("uri", images.folder.clone())),
+        Input::Webcam(webcam) => Some(("uri", webcam.device.clone())),
+        // Its elements may open any device and reach any host.
+        Input::Chain { chain, .. } => Some(("uri", chain.into())),
         Input::Detections(plan) => match &plan.from {
             DetectionsFrom::Mqtt(topic) => topic.ca_file.clone().map(|file| ("parameters.ca_file", file)),
             DetectionsFrom::Post => None,

@@ -43,7 +43,8 @@ fn labels(plan: &Plan, source: &SourcePlan, foreign: bool, classes: impl Fn(&str
         Input::Scene { pixels: false, .. } => {
             return Labels { names: LABELS.map(Into::into).to_vec(), others: None };
         }
-        Input::File(_) | Input::Rtsp(_) | Input::Webrtc(_) | Input::Test { .. } | Input::Scene { .. } => {}
+        Input::Images(_) | Input::Webcam(_) | Input::Chain { .. } | Input::Webrtc(_) => {}
+        Input::File(_) | Input::Rtsp(_) | Input::Web(_) | Input::Test { .. } | Input::Scene { .. } => {}
     }
     let mut known = Labels::default();
     for model in plan.models.iter().filter(|model| model.judges(&source.id)) {

@@ -1,6 +1,7 @@
 //! The GStreamer backend: checks, starts, changes and removes sources.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
@@ -8,9 +9,9 @@ use std::time::Duration;
 use gstreamer as gst;
 use gstreamer::prelude::*;
 
-use super::doctor;
 use super::playback::Playback;
 use super::webrtc::{Door, Pulling, Reception, Sessions};
+use super::{chain, doctor};
 use crate::backend::peers::no_peers;
 use crate::backend::{Backend, Peers, Sink, Sources, supervise};
 use crate::config::{Input, Sender, SourcePlan};
@@ -105,29 +106,15 @@ impl Drop for GstBackend {
 fn check(plan: &SourcePlan) -> Result<(), Error> {
     let wrong = |what: &str| Error::new(Code::Source, format!("source {}: {what}", plan.id));
     match &plan.input {
-        Input::File(_) => Ok(()),
+        Input::File(_) | Input::Images(_) => Ok(()),
+        Input::Chain { chain, .. } => chain::source(chain).map(drop).map_err(|what| wrong(&what)),
+        Input::Webcam(_) => installed(plan, "v4l2src"),
         Input::Rtsp(camera) => {
-            if camera.ca_file.is_some() {
-                let usable = outbound::tls(camera.ca_file.as_deref()).map(drop);
-                usable.map_err(|what| {
-                    wrong(&format!("parameters.ca_file: {what}"))
-                        .hint("write parameters.ca_file: certs/ca.pem, a file with `BEGIN CERTIFICATE` in it, or DER")
-                })?;
-            }
-            gst::ElementFactory::find("rtspsrc").map(drop).ok_or_else(|| {
-                Error::new(Code::Pipeline, format!("source {}: GStreamer's rtspsrc is not installed", plan.id))
-                    .hint(doctor::remedy("rtspsrc"))
-            })
+            check_authorities(plan, camera.ca_file.as_deref())?;
+            installed(plan, "rtspsrc")
         }
-        Input::Webrtc(_) => {
-            match ["webrtcbin", "nicesrc"].iter().find(|name| gst::ElementFactory::find(name).is_none()) {
-                None => Ok(()),
-                Some(name) => {
-                    Err(Error::new(Code::Pipeline, format!("source {}: GStreamer's {name} is not installed", plan.id))
-                        .hint("apt-get install gstreamer1.0-plugins-bad gstreamer1.0-nice"))
-                }
-            }
-        }
+        Input::Web(web) => check_authorities(plan, web.ca_file.as_deref()),
+        Input::Webrtc(_) => ["webrtcbin", "nicesrc"].iter().try_for_each(|name| installed(plan, name)),
         Input::Test { pattern, width, height, fps, .. } => {
             if *width == 0 || *height == 0 || !(fps.is_finite() && *fps > 0.0) {
                 return Err(wrong("a test picture needs a size and a frame rate above zero"));
@@ -140,10 +127,25 @@ fn check(plan: &SourcePlan) -> Result<(), Error> {
             }
             Ok(())
         }
-        Input::Scene { .. } | Input::Trace(_) | Input::Detections(_) => {
-            Err(wrong("GStreamer plays files, rtsp:// and test pictures only"))
-        }
+        Input::Scene { .. } | Input::Trace(_) | Input::Detections(_) => Err(wrong("GStreamer plays no such source")),
     }
+}
+
+/// Checks that an element is installed.
+fn installed(plan: &SourcePlan, element: &str) -> Result<(), Error> {
+    gst::ElementFactory::find(element).map(drop).ok_or_else(|| {
+        Error::new(Code::Pipeline, format!("source {}: GStreamer's {element} is not installed", plan.id))
+            .hint(doctor::remedy(element))
+    })
+}
+
+/// Checks that the certificates of `ca_file` can be used.
+fn check_authorities(plan: &SourcePlan, ca_file: Option<&Path>) -> Result<(), Error> {
+    let Some(file) = ca_file else { return Ok(()) };
+    outbound::tls(Some(file)).map(drop).map_err(|what| {
+        Error::new(Code::Source, format!("source {}: parameters.ca_file: {what}", plan.id))
+            .hint("write parameters.ca_file: certs/ca.pem, a file with `BEGIN CERTIFICATE` in it, or DER")
+    })
 }
 
 /// The nicks of videotestsrc's patterns; empty when it is not installed.

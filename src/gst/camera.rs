@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use gstreamer as gst;
 use gstreamer::prelude::*;
+use parking_lot::Mutex;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::decode::camera_decodebin;
@@ -17,9 +19,6 @@ use super::tls;
 use crate::backend::{Cause, Failure};
 use crate::config::{Camera, Input, PictureMax, Transport};
 use crate::types::Clock;
-
-/// rtspsrc's jitter buffer.
-const LATENCY_MS: u32 = 100;
 
 /// How far the RTSP handshake has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,11 +37,26 @@ pub(super) struct Attempts {
     pub(super) clock: Arc<dyn Clock>,
     /// Whether earlier attempts have shown that the camera takes UDP only.
     pub(super) udp: Arc<AtomicBool>,
+    /// Between two tries of a clip at a web address that was interrupted.
+    pub(super) pause: Duration,
+    /// The last segment that was played of a live playlist: another attempt does not play it again.
+    pub(super) played: Arc<Mutex<Option<Last>>>,
     /// Takes the source's encoded pictures.
     pub(super) encoded: Arc<Encoded>,
     /// Larger pictures are scaled down to it.
     pub(super) picture_max: Option<PictureMax>,
 }
+
+impl Attempts {
+    /// The state before the first attempt.
+    pub(super) fn new(clock: Arc<dyn Clock>, encoded: Arc<Encoded>) -> Self {
+        let (udp, pause, played) = (Arc::default(), Duration::ZERO, Arc::default());
+        Self { clock, udp, pause, played, encoded, picture_max: None }
+    }
+}
+
+/// A segment's number and address.
+pub(super) type Last = (u64, String);
 
 /// One RTSP session, from connecting to playing.
 pub(super) struct Session {
@@ -94,7 +108,8 @@ impl Session {
         let bus = pipeline.bus().ok_or("the pipeline has no bus")?;
         self.redirects = Some(Redirects::watch(&source, &bus, location, observed));
         source.set_property_from_str("protocols", if self.over_udp { "udp+udp-mcast" } else { "tcp" });
-        source.set_property("latency", LATENCY_MS);
+        source.set_property("latency", u32::try_from(self.camera.latency.as_millis()).unwrap_or(u32::MAX));
+        source.set_property("udp-buffer-size", i32::try_from(self.camera.buffer_bytes).unwrap_or(i32::MAX));
         // The watchdog is the only timeout.
         source.set_property("tcp-timeout", 0_u64);
         source.set_property("timeout", 0_u64);

@@ -49,8 +49,7 @@ const NEEDS: &[Need] = &[
     need("mp4 and mkv files", &[(&["qtdemux"], GOOD), (&["matroskademux"], GOOD)]),
     need("network cameras (rtsp://)", &[(&["rtspsrc"], GOOD), (&["rtph264depay"], GOOD), (&["rtph265depay"], GOOD)]),
     need("stream parsers", &[(&["h264parse"], BAD), (&["h265parse"], BAD)]),
-    option("video over HTTP", &[(&["souphttpsrc"], GOOD), (&["multipartdemux"], GOOD)]),
-    option("HLS (.m3u8)", &[(&["hlsdemux", "hlsdemux2"], BAD), (&["tsdemux"], BAD), (&["souphttpsrc"], GOOD)]),
+    option("HLS (.m3u8)", &[(&["tsdemux"], BAD)]),
     option(
         "WebRTC (WHIP, WHEP)",
         &[(&["webrtcbin"], BAD), (&["dtlsdec"], BAD), (&["srtpdec"], BAD), (&["nicesrc"], NICE)],

@@ -18,16 +18,17 @@ use super::close::close;
 use super::decode::tune_decoders;
 use super::encoded::Encoded;
 use super::failure::{ENCRYPTED, of_clip};
+use super::inputs::Reads;
 use super::observed::Observed;
+use super::sink::appsink;
 use super::turn::Turn;
-use super::{codecs, doctor, extent, local, scale};
+use super::web::Download;
+use super::{codecs, doctor, extent, inputs, scale, webcam};
 use crate::backend::supervise::Pacing;
 use crate::backend::{Cause, Failure, Stream};
-use crate::config::{Input, PictureMax};
+use crate::config::{Input, PictureMax, Webcam};
 use crate::telemetry::redact;
 
-/// Decoded frames queued for a source that must not lose any.
-const LOSSLESS_FRAMES_MAX: u32 = 3;
 /// The reason where a source holds only audio, text or data.
 const NO_VIDEO: &str = "there is no video stream in it";
 /// The reason where a demuxer finds no stream and posts no error.
@@ -40,6 +41,8 @@ pub(super) struct Place<'a> {
     pub(super) pipeline: &'a gst::Pipeline,
     /// Takes its pictures.
     pub(super) convert: &'a gst::Element,
+    /// From which they are pulled.
+    pub(super) appsink: &'a gst_app::AppSink,
     pub(super) observed: &'a Arc<Observed>,
 }
 
@@ -59,6 +62,10 @@ pub(super) struct Feed {
     error: Option<gst::Message>,
     /// The RTSP session, for a camera.
     session: Option<Session>,
+    /// What is read, for a web address.
+    download: Option<Download>,
+    /// The device, for a camera of this machine.
+    webcam: Option<Webcam>,
     /// The file, where it plays one.
     clip: Option<PathBuf>,
 }
@@ -66,20 +73,14 @@ pub(super) struct Feed {
 impl Feed {
     /// Builds the pipeline and starts it. The error is a reason without secrets.
     pub(super) fn start(input: &Input, pacing: Pacing, attempts: &Attempts) -> Result<Self, String> {
-        let mut session = match input {
-            Input::Rtsp(camera) => Some(Session::new(camera, attempts)),
-            _ => None,
-        };
-        let mut feed =
-            Self::build(pacing, &attempts.encoded, attempts.picture_max, |place| match (input, &mut session) {
-                (Input::File(path), _) => local::file(place, path),
-                (Input::Test { pattern, frames, width, height, fps }, _) => {
-                    local::test(place, pattern, *frames, (*width, *height), *fps)
-                }
-                (_, Some(session)) => session.build(place.pipeline, place.convert, place.observed),
-                _ => Err("not a source that GStreamer plays".into()),
-            })?;
-        (feed.session, feed.clip) = (session, input.file().map(Path::to_owned));
+        let mut reads = Reads::default();
+        let mut feed = Self::build(pacing, &attempts.encoded, attempts.picture_max, |place| {
+            reads = inputs::build(place, input, attempts)?;
+            Ok(())
+        })?;
+        (feed.session, feed.download) = (reads.session, reads.download);
+        feed.clip = input.file().map(Path::to_owned);
+        feed.webcam = if let Input::Webcam(webcam) = input { Some(webcam.clone()) } else { None };
         feed.play()
     }
 
@@ -102,7 +103,7 @@ impl Feed {
         if pacing != Pacing::Fast {
             encoded.tap(&pipeline);
         }
-        source(&Place { pipeline: &pipeline, convert: &convert, observed: &observed })?;
+        source(&Place { pipeline: &pipeline, convert: &convert, appsink: &appsink, observed: &observed })?;
         Ok(Self {
             pipeline,
             appsink,
@@ -115,13 +116,16 @@ impl Feed {
             missing: None,
             error: None,
             session: None,
+            download: None,
+            webcam: None,
             clip: None,
         })
     }
 
     /// Starts it.
     pub(super) fn play(mut self) -> Result<Self, String> {
-        if self.pipeline.set_state(gst::State::Playing).is_err() {
+        // The failure of a camera of this machine is found at its device.
+        if self.pipeline.set_state(gst::State::Playing).is_err() && self.webcam.is_none() {
             return Err(self.failure().map_or_else(|| "the pipeline does not start".into(), |failure| failure.reason));
         }
         Ok(self)
@@ -166,7 +170,16 @@ impl Feed {
 
     /// Pictures that a decoder dropped silently since the last call.
     pub(super) fn damaged(&mut self) -> u64 {
-        let all = self.observed.undecoded.load(Ordering::Acquire);
+        let mut all = self.observed.undecoded.load(Ordering::Acquire);
+        if self.appsink.is_eos() {
+            // Of whole pictures it is known at the end how many there should have been.
+            let missing = self
+                .observed
+                .offered
+                .load(Ordering::Acquire)
+                .saturating_sub(self.observed.decoded.load(Ordering::Acquire));
+            all = all.max(missing);
+        }
         all.saturating_sub(std::mem::replace(&mut self.undecoded, all))
     }
 
@@ -232,6 +245,9 @@ impl Feed {
             self.error = None;
             return Some(failure);
         }
+        if let Some(failure) = self.download.as_ref().and_then(Download::failure) {
+            return Some(Failure { reason: redact(&failure.reason).into_owned(), ..failure });
+        }
         let no_video = self.observed.no_video.swap(false, Ordering::AcqRel);
         match self.error.take() {
             Some(message) => self.judge(message),
@@ -256,7 +272,15 @@ impl Feed {
         {
             return Some(self.no_video());
         }
-        let Some(session) = &mut self.session else { return Some(redact(&of_clip(error)).into_owned().into()) };
+        let Some(session) = &mut self.session else {
+            if let Some(webcam) = &self.webcam {
+                return Some(webcam::failed(webcam, super::failure::words(error)));
+            }
+            let why = redact(&of_clip(error)).into_owned();
+            return Some(
+                self.download.as_ref().map_or(why.clone().into(), |download| download.failed(&Cause::Damaged(why))),
+            );
+        };
         match session.judge(error, &self.observed) {
             Verdict::Failed(failure) => Some(Failure { reason: redact(&failure.reason).into_owned(), ..failure }),
             Verdict::Unknown => {
@@ -280,13 +304,14 @@ impl Feed {
     fn no_video(&self) -> Failure {
         let cause = match (self.observed.refused.get(), &self.missing) {
             (Some(why), _) => return why.clone().into(),
-            (None, Some(name)) if self.session.is_some() => codecs::no_decoder(name),
+            (None, Some(name)) if self.session.is_some() || self.download.is_some() => codecs::no_decoder(name),
             (None, Some(name)) => return Failure::of(&codecs::no_decoder(name), "").reason.into(),
             (None, None) => Cause::NoVideo,
         };
-        match &self.session {
-            Some(session) => session.failed(&cause),
-            None => NO_VIDEO.into(),
+        match (&self.session, &self.download) {
+            (Some(session), _) => session.failed(&cause),
+            (None, Some(download)) => download.failed(&cause),
+            (None, None) => NO_VIDEO.into(),
         }
     }
 
@@ -306,19 +331,24 @@ impl Feed {
         }
     }
 
-    /// Whether its session is set up.
+    /// Whether its session is set up, or its server has answered.
     pub(super) fn is_connected(&self) -> bool {
         self.session.as_ref().is_some_and(Session::is_connected)
+            || self.download.as_ref().is_some_and(Download::is_answered)
     }
 
     /// Why no first frame has arrived yet, where known.
     pub(super) fn waits_for(&self) -> Option<String> {
-        self.session.as_ref().map(|session| session.waits_for(&self.observed))
+        let session = self.session.as_ref().map(|session| session.waits_for(&self.observed));
+        session.or_else(|| self.download.as_ref().map(Download::waits_for))
     }
 }
 
 impl Drop for Feed {
     fn drop(&mut self) {
+        if let Some(download) = &mut self.download {
+            download.stop();
+        }
         close(&self.pipeline);
     }
 }
@@ -330,53 +360,6 @@ pub(super) fn make(factory: &str) -> Result<gst::Element, String> {
 
 pub(super) fn add(pipeline: &gst::Pipeline, elements: &[&gst::Element]) -> Result<(), String> {
     pipeline.add_many(elements).map_err(|e| e.message.to_string())
-}
-
-pub(super) fn appsink(pacing: Pacing, observed: &Arc<Observed>, most: Option<PictureMax>) -> gst_app::AppSink {
-    let formats = [gst_video::VideoFormat::I420, gst_video::VideoFormat::Nv12];
-    let caps = scale::limited(gst_video::VideoCapsBuilder::new().format_list(formats), most).build();
-    let appsink = gst_app::AppSink::builder()
-        .caps(&caps)
-        .sync(pacing == Pacing::Realtime)
-        .max_buffers(if pacing == Pacing::Live { 1 } else { LOSSLESS_FRAMES_MAX })
-        .drop(pacing == Pacing::Live)
-        .enable_last_sample(false)
-        .build();
-    if let Some(pad) = appsink.static_pad("sink") {
-        watch_pad(&pad, observed);
-    }
-    appsink
-}
-
-/// Counts frames, reads the orientation tag, and accepts padded rows in the allocation query (else decoders copy).
-fn watch_pad(pad: &gst::Pad, observed: &Arc<Observed>) {
-    let counted = Arc::clone(observed);
-    pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
-        counted.decoded.fetch_add(1, Ordering::AcqRel);
-        gst::PadProbeReturn::Ok
-    });
-    let turned = Arc::clone(observed);
-    pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
-        if let Some(gst::PadProbeData::Event(event)) = &info.data
-            && let gst::EventView::Tag(tag) = event.view()
-            && let Some(orientation) = tag.tag().get::<gst::tags::ImageOrientation>()
-        {
-            match Turn::from_tag(orientation.get()) {
-                Some(turn) => turned.turn.store(turn.to_bits(), Ordering::Release),
-                None => tracing::warn!(tag = orientation.get(), "unknown orientation; the picture stays as it is"),
-            }
-        }
-        gst::PadProbeReturn::Ok
-    });
-    pad.add_probe(gst::PadProbeType::QUERY_DOWNSTREAM, |_, info| {
-        if let Some(gst::PadProbeData::Query(query)) = &mut info.data
-            && let gst::QueryViewMut::Allocation(allocation) = query.view_mut()
-        {
-            allocation.add_allocation_meta::<gst_video::VideoMeta>(None);
-            return gst::PadProbeReturn::Handled;
-        }
-        gst::PadProbeReturn::Ok
-    });
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use super::mp4;
 
 /// Adds a media file to a pipeline.
 pub(super) fn file(place: &Place<'_>, path: &Path) -> Result<(), String> {
-    let Place { pipeline, convert, observed } = place;
+    let Place { pipeline, convert, observed, .. } = place;
     let location = path.to_str().ok_or("its path is not UTF-8")?;
     let source = make("filesrc")?;
     source.set_property("location", location);

@@ -7,6 +7,7 @@
 
 mod backend;
 mod camera;
+mod chain;
 mod close;
 mod codecs;
 mod colour;
@@ -18,6 +19,8 @@ mod encoded;
 mod extent;
 mod failure;
 mod feed;
+mod images;
+mod inputs;
 mod knock;
 mod local;
 mod log;
@@ -28,9 +31,12 @@ mod playback;
 mod probe;
 mod redirect;
 mod scale;
+mod sink;
 mod tls;
 mod turn;
 mod undecoded;
+mod web;
+mod webcam;
 mod webrtc;
 
 pub use backend::GstBackend;

@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64};
 pub(super) struct Observed {
     /// Decoded frames that reached the sink.
     pub(super) decoded: AtomicU64,
+    /// Whole pictures that were given to a decoder, for a source of such.
+    pub(super) offered: AtomicU64,
     /// Pictures that a decoder dropped silently.
     pub(super) undecoded: AtomicU64,
     /// The stream's orientation, as [`Turn::to_bits`](super::turn::Turn::to_bits).

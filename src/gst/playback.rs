@@ -40,7 +40,7 @@ pub(super) struct Playback {
 
 impl Playback {
     pub(super) fn new(clock: Arc<dyn Clock>, encoded: Arc<Encoded>) -> Self {
-        Self { attempts: Attempts { clock, udp: Arc::default(), encoded, picture_max: None } }
+        Self { attempts: Attempts::new(clock, encoded) }
     }
 }
 
@@ -52,18 +52,24 @@ impl Origin for Playback {
             readable(path).map_err(|why| format!("cannot read {}: {why}", path.display()))?;
         }
         self.attempts.picture_max = plan.picture_max;
+        self.attempts.pause = plan.retry.base;
         Feed::start(&plan.input, pacing, &self.attempts)
     }
 
     /// A live source's silence counts in full, even while this process could not poll.
     fn limits(&self, plan: &SourcePlan) -> Limits {
         if !plan.input.is_live() {
-            let (first_frame, gap, look) = (FILE_SILENCE, FILE_SILENCE, FILE_LOOK);
+            let (first_frame, gap) = match plan.input {
+                // Its server may be slow, or away for a while.
+                Input::Web(_) => (plan.retry.first_frame, plan.retry.gap.max(plan.retry.first_frame)),
+                _ => (FILE_SILENCE, FILE_SILENCE),
+            };
+            let look = FILE_LOOK;
             return Limits { first_frame, gap, look, patience: FILE_PATIENCE };
         }
         let RetryPlan { first_frame, gap, .. } = plan.retry;
         let (first_frame, gap) = match plan.input {
-            Input::Rtsp(_) => return live_limits(&plan.retry),
+            Input::Rtsp(_) | Input::Web(_) => return live_limits(&plan.retry),
             // A low frame rate is not silence: the next frame is due after `1 / fps`.
             Input::Test { fps, .. } => {
                 let due = Duration::try_from_secs_f64(2.0 / fps).unwrap_or(Duration::MAX);
@@ -77,6 +83,7 @@ impl Origin for Playback {
     fn host(&self, plan: &SourcePlan) -> Option<String> {
         match &plan.input {
             Input::Rtsp(camera) => Some(camera.host.clone()),
+            Input::Web(web) => Some(web.host.clone()),
             _ => None,
         }
     }

@@ -159,8 +159,7 @@ mod tests {
     fn attempt(uri: &str) -> Failure {
         gst::init().unwrap();
         let input = Input::Rtsp(Box::new(Camera::read(uri).unwrap()));
-        let attempts =
-            Attempts { clock: Arc::new(Still), udp: Arc::default(), encoded: Arc::default(), picture_max: None };
+        let attempts = Attempts::new(Arc::new(Still), Arc::default());
         let mut feed = Feed::start(&input, Pacing::Live, &attempts).unwrap();
         for _ in 0..4_000 {
             if let Some(failure) = feed.failure() {

@@ -241,7 +241,7 @@ fn objection(objections: &[Objection]) -> CertificateError {
 }
 
 /// A fingerprint as lower-case hex.
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

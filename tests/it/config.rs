@@ -882,16 +882,6 @@ fn what_has_no_model_is_watched_for_motion() {
 }
 
 #[test]
-fn sources_that_are_not_built_yet_are_named_and_refused_by_run() {
-    let text = "sources:\n  - {id: a, uri: 0}\n  - {id: b, uri: \"https://x.example/y.m3u8\"}\n  - {id: c, uri: test}\n\
-                detection: {strategies: [{name: m, model_path: m.onnx, sources: [a]}]}\n";
-    let loaded = Bench::new(text).good();
-    let refused: Vec<_> = loaded.warnings.iter().filter(|w| w.refuses_run()).map(|w| w.message.clone()).collect();
-    assert_eq!(refused, ["source `a`: webcam sources are not built yet", "source `b`: http sources are not built yet"]);
-    assert_eq!(loaded.plan.sources.len(), 1);
-}
-
-#[test]
 fn recovery_and_a_sources_own_keys_make_its_retries() {
     let retry = |text: &str| Bench::new(text).good().plan.sources[0].retry.clone();
     let ours = retry("sources: [{id: a, uri: test}]\n");
@@ -1028,13 +1018,13 @@ fn every_proof_named_in_the_table_is_a_test() {
 
 #[test]
 fn a_key_whose_capability_is_not_built_is_named_when_it_is_set() {
-    let text = "pipeline: {width: 1280, gpu_id: 1}\nsources:\n  - {id: a, uri: 'rtsp://c/1', parameters: {latency: 9}}\n  \
-                - {id: b, uri: 'rtsp://c/2', parameters: {latency: 9}}\n";
+    let text = "pipeline: {width: 1280, gpu_id: 1}\nsources:\n  - {id: a, uri: test}\ndetection:\n  strategies:\n    \
+                - {name: m, model_path: m.onnx, interval: 2}\n    - {name: n, model_path: m.onnx, interval: 2}\n";
     let loaded = Bench::new(text).good();
     let told: Vec<_> = loaded.warnings.iter().filter(|w| w.name == "not-built").collect();
     assert_eq!(told.len(), 3, "one per key: {told:?}");
-    assert_eq!(told[1].message, "`pipeline.width` has no effect yet: width of the muxed picture");
-    assert_eq!(told[1].place.as_deref(), Some("c.yaml:1:12"));
+    assert_eq!(told[2].message, "`pipeline.width` has no effect yet: width of the muxed picture");
+    assert_eq!(told[2].place.as_deref(), Some("c.yaml:1:12"));
     assert!(told.iter().all(|w| w.fails_strict() && !w.refuses_run()));
 }
 

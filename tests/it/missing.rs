@@ -33,11 +33,7 @@ const PLUGINS: &[&str] = &[
     "vpx",
     "aom",
     "jpeg",
-    "soup",
-    "hls",
-    "adaptivedemux2",
     "mpegtsdemux",
-    "multipart",
     "webrtc",
     "dtls",
     "srtp",
@@ -129,18 +125,17 @@ fn whoever_lacks_a_package_is_told_its_name() {
     let (good, bad) = ("apt-get install gstreamer1.0-plugins-good", "apt-get install gstreamer1.0-plugins-bad");
     let libav = "apt-get install gstreamer1.0-libav";
     let dir = tempfile::tempdir().unwrap();
-    let host = Host::without(&["rtsp", "soup", "libav", "openh264", "de265"]);
+    let host = Host::without(&["rtsp", "libav", "openh264", "de265"]);
     host.misses("network cameras (rtsp://)", good);
     host.refuses("rtsp://127.0.0.1:9/s", good);
     host.misses("H.264 decoder", libav);
     host.misses("H.265 decoder", libav);
-    host.misses("video over HTTP", good);
     for (name, encoder) in [("a.mp4", "x264enc ! mp4mux"), ("b.mkv", "x265enc ! h265parse ! matroskamux")] {
         if let Some(clip) = encoded(dir.path(), name, encoder) {
             host.refuses(&clip, libav);
         }
     }
-    let host = Host::without(&["hls", "adaptivedemux2", "webrtc", "nice", "vpx", "jpeg", "libav"]);
+    let host = Host::without(&["mpegtsdemux", "webrtc", "nice", "vpx", "jpeg", "libav"]);
     host.misses("HLS (.m3u8)", bad);
     host.misses("WebRTC (WHIP, WHEP)", "apt-get install gstreamer1.0-plugins-bad gstreamer1.0-nice");
     host.misses("MJPEG decoder", good);

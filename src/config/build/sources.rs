@@ -4,15 +4,12 @@ use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Site, blackout, hardly_reached, merged, not_built, overrides, recovery_plan, retry_plan, zones_of};
+use super::{Site, blackout, hardly_reached, merged, overrides, recovery_plan, retry_plan, zones_of};
 use crate::config::kinds::sources as kinds;
 use crate::config::plan::{ENGINE_SOURCE, Input, PRIORITY_USUAL, SourcePlan};
 use crate::config::schema::{Recovery, SourceEntry, SourceType};
 use crate::config::source_uri::{self, Parsed};
 use crate::types::{SourceId, Zone, count_are, one_line};
-
-/// What is built, for the warning about what is not.
-const BUILT: &str = "file, rtsp, test, scene, trace and detections are";
 
 pub(super) fn build(
     entries: Vec<SourceEntry>,
@@ -39,9 +36,7 @@ pub(super) fn build(
         let own = zones_of(&entry.zones, &format!("{path}.zones"), site);
         let alerts = overrides::source(entry.alerts, &format!("{path}.alerts"), &timezone, site);
         let blackout = blackout::build(&entry.blackout, &format!("{path}.blackout"), site);
-        if let Parsed::Input { input, .. } = &parsed {
-            site.inputs.insert(SourceId::from(id.as_str()), input.clone());
-        }
+        site.inputs.insert(SourceId::from(id.as_str()), parsed.input.clone());
         if !enabled {
             site.idle.push(id);
             continue;
@@ -49,15 +44,8 @@ pub(super) fn build(
         if let Some(score) = entry.confidence_threshold {
             hardly_reached(&format!("{path}.confidence_threshold"), score, site);
         }
-        let (input, repeat, realtime) = match parsed {
-            Parsed::Input { input, repeat, realtime } => (input, repeat, entry.realtime.unwrap_or(realtime)),
-            Parsed::NotBuilt(kind) => {
-                site.idle.push(id.clone());
-                let message = format!("source `{id}`: {} sources are not built yet", kind.as_str());
-                site.warn(&path, not_built("source-not-built", message, BUILT));
-                continue;
-            }
-        };
+        let Parsed { input, repeat, realtime } = parsed;
+        let realtime = entry.realtime.unwrap_or(realtime);
         let retry = retry_plan(recovery, entry.max_retries, entry.retry_delay, entry.timeout);
         let plain = SourcePlan::new(id, input, retry);
         out.push(SourcePlan {
@@ -130,10 +118,10 @@ fn input(entry: &SourceEntry, path: &str, site: &mut Site<'_>) -> Option<Parsed>
         if site.source_is_flag { site.place_file(path) } else { site.find(path) }
     };
     match kinds::plan(uri, kind, &entry.parameters, &find) {
-        Ok(Parsed::Input { input: Input::Detections(mut plan), repeat, realtime }) => {
+        Ok(Parsed { input: Input::Detections(mut plan), repeat, realtime }) => {
             // Only the user knows whether silence means anything.
             plan.silence = entry.timeout.map(Duration::from_secs_f64);
-            Some(Parsed::Input { input: Input::Detections(plan), repeat, realtime })
+            Some(Parsed { input: Input::Detections(plan), repeat, realtime })
         }
         Ok(parsed) => Some(parsed),
         Err((message, label)) => {
@@ -157,7 +145,8 @@ fn agreed(
         || (bare && matches!(declared, SourceType::Scene | SourceType::Trace))
         || (declared == SourceType::Network)
         || (declared == SourceType::Webrtc && implied == SourceType::Http)
-        || (declared == SourceType::Webcam && bare);
+        || (declared == SourceType::Gstreamer && implied == SourceType::Test)
+        || (matches!(declared, SourceType::Webcam | SourceType::Gstreamer) && bare);
     if fits {
         return Some(declared);
     }
@@ -170,8 +159,9 @@ fn agreed(
 fn refuse_unknown_parameters(kind: SourceType, path: &str, site: &mut Site<'_>) {
     let takes = kinds::parameters_of(kind);
     let prefix = format!("{path}.parameters.");
-    let wrong: Vec<String> =
-        site.places.below(&prefix).filter(|key| takes.iter().all(|own| own != key)).map(str::to_owned).collect();
+    // An entry of a list belongs to the list.
+    let is_known = |key: &str| takes.iter().any(|own| own == key.split('[').next().unwrap_or_default());
+    let wrong: Vec<String> = site.places.below(&prefix).filter(|key| !is_known(key)).map(str::to_owned).collect();
     for key in wrong {
         let message = format!("`{key}` is no parameter of a {} source", kind.as_str());
         let known = if takes.is_empty() { "none".to_owned() } else { takes.join(", ") };

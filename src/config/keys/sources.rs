@@ -1,6 +1,6 @@
 //! `sources`, their zones, and `recovery` from their failures.
 
-use super::{Row, planned, portable, proved};
+use super::{Row, portable, proved};
 
 pub(super) const ROWS: &[Row] = &[
     // sources
@@ -16,7 +16,7 @@ pub(super) const ROWS: &[Row] = &[
     ),
     proved(
         "sources[].type",
-        "file, rtsp, webrtc, test, scene, trace, detections; webcam, network and http are not built yet",
+        "file, rtsp, http, network, webcam, webrtc, test, scene, trace, detections, gstreamer",
         "the_summary_has_the_sources_that_are_listed_and_switched_on",
     ),
     proved("sources[].uri", "what is read", "the_summary_has_the_sources_that_are_listed_and_switched_on"),
@@ -136,14 +136,18 @@ pub(super) const ROWS: &[Row] = &[
     ),
     proved(
         "sources[].parameters.framerate",
-        "frames per second of a test source",
+        "frames per second of a test source, of pictures, of a webcam",
         "a_test_source_shows_what_its_parameters_say",
     ),
     proved("sources[].parameters.width", "width of a test picture", "a_test_source_shows_what_its_parameters_say"),
     proved("sources[].parameters.height", "height of a test picture", "a_test_source_shows_what_its_parameters_say"),
     proved("sources[].parameters.seed", "what a scene shows", "a_scene_shows_what_its_parameters_say"),
     proved("sources[].parameters.pixels", "whether a scene has pictures", "a_scene_shows_what_its_parameters_say"),
-    proved("sources[].parameters.live", "whether a scene drops what is late", "a_scene_shows_what_its_parameters_say"),
+    proved(
+        "sources[].parameters.live",
+        "whether a scene drops what is late, and a web address has no end",
+        "a_scene_shows_what_its_parameters_say",
+    ),
     proved(
         "sources[].parameters.topic",
         "the topic of detections, where the address has none",
@@ -159,7 +163,21 @@ pub(super) const ROWS: &[Row] = &[
         "the sensor whose detections are taken",
         "messages_of_nvmsgconv_are_judged_by_the_size_of_their_pictures",
     ),
-    planned("sources[].parameters.latency", "jitter buffer of a stream"),
+    portable(
+        "sources[].parameters.latency",
+        "how long a late packet of a camera is waited for",
+        "a_cameras_jitter_buffer_and_receive_buffer_are_the_ones_that_are_set",
+    ),
+    portable(
+        "sources[].parameters.form",
+        "what stands at a web address",
+        "pictures_one_after_the_other_are_played_by_content_type_or_by_parameter",
+    ),
+    portable(
+        "sources[].parameters.hosts",
+        "more hosts that a playlist or a redirect may name",
+        "a_playlist_names_its_own_host_and_those_that_are_listed_and_nothing_else",
+    ),
     portable(
         "sources[].parameters.protocol",
         "how a camera's packets come",
@@ -190,7 +208,11 @@ pub(super) const ROWS: &[Row] = &[
         "sent to the server of a WebRTC source",
         "a_source_is_fetched_from_a_server_with_its_token_and_outlives_it",
     ),
-    planned("sources[].parameters.buffer_size", "receive buffer of a stream"),
+    portable(
+        "sources[].parameters.buffer_size",
+        "receive buffer of a stream",
+        "a_cameras_jitter_buffer_and_receive_buffer_are_the_ones_that_are_set",
+    ),
     // zones
     proved(
         "zones",

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::camera::{HostPort, User, host_port, peer};
+use super::address::{HostPort, User, host_port, peer};
 
 /// Advice for an address that cannot be read.
 const FORM: &str = "write mqtt://[user:password@]host[:port], or mqtts:// with TLS; the topics are `topic_prefix`";

@@ -1,5 +1,6 @@
 //! The `Plan`: a validated, resolved and typed configuration. Code outside of `config` only sees this.
 
+mod address;
 mod admin;
 mod body;
 mod broker;
@@ -9,6 +10,7 @@ mod email;
 mod filter;
 mod handler;
 mod health;
+mod images;
 mod mqtt;
 mod outbox;
 mod pictures;
@@ -16,21 +18,25 @@ mod policy;
 mod recovery;
 mod source;
 mod strategy;
+mod web;
+mod webcam;
 mod webrtc;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use address::User;
 pub use admin::*;
 pub use body::{BodyError, BodyTemplate};
 pub use broker::Broker;
-pub use camera::{Camera, Transport, User};
+pub use camera::{Camera, Transport};
 pub use detections::{DetectionsFormat, DetectionsFrom, DetectionsPlan, Subscription};
 pub use email::*;
 pub use filter::{AlertFilter, Pattern};
 pub use handler::*;
 pub use health::*;
+pub use images::{Images, Numbered};
 pub use mqtt::{Discovery, MqttPlan};
 pub use outbox::*;
 pub use pictures::*;
@@ -38,6 +44,8 @@ pub use policy::*;
 pub use recovery::*;
 pub use source::*;
 pub use strategy::*;
+pub use web::{Form, Web};
+pub use webcam::Webcam;
 pub use webrtc::{IceServers, Sender, WebrtcPlan, Whep};
 
 use crate::types::{Level, Schedule, SourceId, TimeZone};

@@ -6,8 +6,11 @@ use std::time::Duration;
 
 use super::camera::Camera;
 use super::detections::{DetectionsFrom, DetectionsPlan};
+use super::images::Images;
 use super::policy::SourceAlerts;
 use super::recovery::RecoveryPlan;
+use super::web::Web;
+use super::webcam::Webcam;
 use super::webrtc::WebrtcPlan;
 use crate::types::{Blackout, SourceId, Zone};
 
@@ -94,8 +97,21 @@ pub struct PictureMax {
 pub enum Input {
     /// A media file. Finite: no frame is lost, and the end is not a failure.
     File(PathBuf),
+    /// Pictures in files. Finite.
+    Images(Images),
+    /// A camera of this machine. Live.
+    Webcam(Webcam),
+    /// A chain of GStreamer elements. Live unless it says that it ends.
+    Chain {
+        /// The chain, as for `gst-launch-1.0`, without a sink.
+        chain: String,
+        /// Whether it has no end and comes at its own pace.
+        live: bool,
+    },
     /// A network camera. Live.
     Rtsp(Box<Camera>),
+    /// A stream or clip at a web address. Live unless it says that it ends.
+    Web(Box<Web>),
     /// A WebRTC publisher. Live.
     Webrtc(Box<WebrtcPlan>),
     /// GStreamer's test picture. Live unless `frames` bounds it.
@@ -133,7 +149,14 @@ impl Input {
     pub fn address(&self, redact: impl Fn(&str) -> String) -> String {
         match self {
             Self::File(path) => path.display().to_string(),
+            Self::Images(Images { folder, numbered: None, .. }) => format!("{}/", folder.display()),
+            Self::Images(Images { folder, numbered: Some(names), .. }) => {
+                folder.join(names.to_string()).display().to_string()
+            }
+            Self::Webcam(webcam) => webcam.device.display().to_string(),
+            Self::Chain { chain, .. } => redact(&format!("gst: {chain}")),
             Self::Rtsp(camera) => redact(camera.uri()),
+            Self::Web(web) => redact(web.uri()),
             Self::Webrtc(plan) => redact(plan.address()),
             Self::Test { pattern, .. } => format!("test:pattern={pattern}"),
             Self::Scene { name, .. } => format!("scene:{name}"),
@@ -150,14 +173,16 @@ impl Input {
         match self {
             Self::File(path) | Self::Trace(path) => Some(path),
             Self::Scene { name, .. } if name.ends_with(".yaml") || name.ends_with(".yml") => Some(Path::new(name)),
-            Self::Scene { .. } | Self::Rtsp(_) | Self::Webrtc(_) | Self::Test { .. } | Self::Detections(_) => None,
+            Self::Images(_) | Self::Webcam(_) | Self::Chain { .. } | Self::Web(_) | Self::Detections(_) => None,
+            Self::Scene { .. } | Self::Rtsp(_) | Self::Webrtc(_) | Self::Test { .. } => None,
         }
     }
 
     /// Whether it delivers pictures.
     pub fn has_pixels(&self) -> bool {
         match self {
-            Self::File(_) | Self::Rtsp(_) | Self::Webrtc(_) | Self::Test { .. } => true,
+            Self::File(_) | Self::Images(_) | Self::Webcam(_) | Self::Chain { .. } => true,
+            Self::Rtsp(_) | Self::Web(_) | Self::Webrtc(_) | Self::Test { .. } => true,
             Self::Scene { pixels, .. } => *pixels,
             Self::Trace(_) | Self::Detections(_) => false,
         }
@@ -166,8 +191,10 @@ impl Input {
     /// Whether frames are dropped when the engine is behind (newest wins) and an end is a failure.
     pub fn is_live(&self) -> bool {
         match self {
-            Self::File(_) | Self::Trace(_) => false,
-            Self::Rtsp(_) | Self::Webrtc(_) | Self::Detections(_) => true,
+            Self::File(_) | Self::Images(_) | Self::Trace(_) => false,
+            Self::Rtsp(_) | Self::Webcam(_) | Self::Webrtc(_) | Self::Detections(_) => true,
+            Self::Chain { live, .. } => *live,
+            Self::Web(web) => web.live,
             Self::Test { frames, .. } => frames.is_none(),
             Self::Scene { live, .. } => *live,
         }
@@ -188,7 +215,8 @@ impl Input {
             Self::Scene { .. } => BackendKind::Scene,
             Self::Trace(_) => BackendKind::Trace,
             Self::Detections(_) => BackendKind::Detections,
-            Self::File(_) | Self::Rtsp(_) | Self::Webrtc(_) | Self::Test { .. } => BackendKind::Gst,
+            Self::File(_) | Self::Images(_) | Self::Webcam(_) | Self::Chain { .. } => BackendKind::Gst,
+            Self::Rtsp(_) | Self::Web(_) | Self::Webrtc(_) | Self::Test { .. } => BackendKind::Gst,
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use url::Url;
 
 use super::User;
-use super::camera::host_port;
+use super::address::host_port;
 
 /// A source whose pictures come over WebRTC. `Debug` does not show its secrets.
 #[derive(Clone, PartialEq, Eq)]
@@ -99,7 +99,7 @@ impl IceServers {
         let rest = text.strip_prefix("stun:").ok_or(expected)?;
         let rest = rest.strip_prefix("//").unwrap_or(rest);
         let at = host_port(rest).filter(|_| !rest.contains(['@', '/', '?', '#'])).ok_or(expected)?;
-        Ok(format!("stun://{}", super::camera::peer(&at.host, at.port.unwrap_or(PORT))))
+        Ok(format!("stun://{}", super::address::peer(&at.host, at.port.unwrap_or(PORT))))
     }
 
     /// Reads `turn://user:password@host[:port]`, `turns://…` for TLS.
@@ -130,7 +130,7 @@ impl IceServers {
         let encoded =
             |text: &str| percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string();
         let port = at.port.unwrap_or(if tls { TLS_PORT } else { PORT });
-        let place = super::camera::peer(&at.host, port);
+        let place = super::address::peer(&at.host, port);
         Ok(format!("{scheme}://{}:{}@{place}{query}", encoded(&user.name), encoded(&user.password)))
     }
 }

@@ -21,8 +21,9 @@ pub(in crate::config) struct SourceEntry {
     /// What it is. Default: told from the uri. Example: rtsp.
     #[serde(rename = "type")]
     pub(in crate::config) kind: Option<SourceType>,
-    /// Where it is: a path, file://, rtsp://, test, test:pattern=ball, scene:NAME, trace:PATH, mqtt://HOST/TOPIC,
-    /// detections:. Default none. Example: "rtsp://10.0.0.7/stream".
+    /// Where it is: a path, a folder of pictures, file://, rtsp://, http://, a webcam's number, test,
+    /// test:pattern=ball, scene:NAME, trace:PATH, gst:ELEMENTS, mqtt://HOST/TOPIC, detections:. Default none.
+    /// Example: "rtsp://10.0.0.7/stream".
     #[schemars(extend("type" = ["string", "integer", "null"]))]
     pub(in crate::config) uri: Option<String>,
     /// Whether it is watched. Default true. Example: false.
@@ -85,6 +86,7 @@ pub(in crate::config) enum SourceType {
     Http,
     Scene,
     Trace,
+    Gstreamer,
     Detections,
 }
 
@@ -100,6 +102,7 @@ impl SourceType {
             Self::Http => "http",
             Self::Scene => "scene",
             Self::Trace => "trace",
+            Self::Gstreamer => "gstreamer",
             Self::Detections => "detections",
         }
     }

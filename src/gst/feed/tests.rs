@@ -17,7 +17,7 @@ impl crate::types::Clock for Still {
 /// Names of the elements that outlive a feed that failed or was dropped midway.
 fn left_behind(input: &Input, pulls: usize) -> Vec<String> {
     gst::init().unwrap();
-    let attempts = Attempts { clock: Arc::new(Still), udp: Arc::default(), encoded: Arc::default(), picture_max: None };
+    let attempts = Attempts::new(Arc::new(Still), Arc::default());
     let mut feed = Feed::start(input, if input.is_live() { Pacing::Live } else { Pacing::Fast }, &attempts).unwrap();
     for _ in 0..pulls {
         assert!(feed.next(Duration::from_secs(10)).is_some());
@@ -40,4 +40,28 @@ fn a_dropped_feed_leaves_nothing_behind() {
     assert_eq!(left_behind(&refused, 0), Vec::<String>::new());
     let playing = Input::Test { pattern: "ball".into(), frames: Some(50), width: 64, height: 48, fps: 25.0 };
     assert_eq!(left_behind(&playing, 3), Vec::<String>::new());
+}
+
+#[test]
+fn a_cameras_jitter_buffer_and_receive_buffer_are_the_ones_that_are_set() {
+    gst::init().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    for (parameters, latency_ms, buffer_bytes) in
+        [("{}", 200_u32, 1_048_576), ("{latency: 750, buffer_size: 4096}", 750, 4_194_304)]
+    {
+        let path = dir.path().join("c.yaml");
+        let text = format!("sources: [{{id: cam, uri: 'rtsp://127.0.0.1:9/s', parameters: {parameters}}}]\n");
+        std::fs::write(&path, text).unwrap();
+        let request = crate::config::Request { config: Some(path), ..Default::default() };
+        let input = crate::config::load(&request).unwrap().plan.sources.remove(0).input;
+        let attempts = Attempts::new(Arc::new(Still), Arc::default());
+        let feed = Feed::start(&input, Pacing::Live, &attempts).unwrap();
+        let mut found = None;
+        let _ = feed.pipeline.iterate_recurse().foreach(|element| {
+            if element.factory().is_some_and(|factory| factory.name() == "rtspsrc") {
+                found = Some((element.property::<u32>("latency"), element.property::<i32>("udp-buffer-size")));
+            }
+        });
+        assert_eq!(found, Some((latency_ms, buffer_bytes)), "{parameters}");
+    }
 }

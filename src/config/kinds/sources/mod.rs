@@ -2,6 +2,8 @@
 
 mod detections;
 mod file;
+mod fingerprint;
+mod gstreamer;
 mod http;
 mod network;
 mod option;
@@ -35,6 +37,7 @@ const KINDS: &[Kind] = &[
     Kind::of::<webrtc::Webrtc>(),
     Kind::of::<network::Network>(),
     Kind::of::<webcam::Webcam>(),
+    Kind::of::<gstreamer::Gstreamer>(),
     Kind::of::<detections::Detections>(),
 ];
 
@@ -43,8 +46,6 @@ trait Type: JsonSchema + Serialize + DeserializeOwned {
     const OF: SourceType;
     /// The URI schemes of this kind, `rtsp` of `rtsp://…`.
     const SCHEMES: &'static [&'static str] = &[];
-    /// Whether it is supported.
-    const BUILT: bool = true;
 
     /// Whether a URI without `://` is of this kind.
     fn claims(_uri: &str) -> bool {
@@ -59,7 +60,6 @@ trait Type: JsonSchema + Serialize + DeserializeOwned {
 struct Kind {
     of: SourceType,
     schemes: &'static [&'static str],
-    is_built: bool,
     shape: Shape,
     claims: fn(&str) -> bool,
     plan: PlanOf,
@@ -69,14 +69,7 @@ type PlanOf = fn(&Parameters, &str, &dyn Fn(&str) -> PathBuf) -> Result<Parsed, 
 
 impl Kind {
     const fn of<T: Type>() -> Self {
-        Self {
-            of: T::OF,
-            schemes: T::SCHEMES,
-            is_built: T::BUILT,
-            shape: Shape::of::<T>(),
-            claims: T::claims,
-            plan: plan_of::<T>,
-        }
+        Self { of: T::OF, schemes: T::SCHEMES, shape: Shape::of::<T>(), claims: T::claims, plan: plan_of::<T> }
     }
 }
 
@@ -114,7 +107,9 @@ pub(in crate::config) fn plan(
 ) -> Result<Parsed, Refusal> {
     match row(kind) {
         Some(row) => (row.plan)(parameters, uri, find),
-        None => Ok(Parsed::NotBuilt(kind)),
+        None => {
+            Err((format!("no source is of type {}", kind.as_str()), "write another type, or leave it out".to_owned()))
+        }
     }
 }
 
@@ -133,20 +128,9 @@ pub(in crate::config) fn of_scheme(scheme: &str) -> Option<SourceType> {
     KINDS.iter().find(|kind| kind.schemes.contains(&scheme)).map(|kind| kind.of)
 }
 
-/// The schemes of the supported kinds.
-pub(in crate::config) fn built_schemes() -> impl Iterator<Item = &'static str> {
-    KINDS.iter().filter(|kind| kind.is_built).flat_map(|kind| kind.schemes).copied()
-}
-
-/// The schemes of the kinds that are not supported yet.
-pub(in crate::config) fn planned_schemes() -> impl Iterator<Item = &'static str> {
-    KINDS.iter().filter(|kind| !kind.is_built).flat_map(|kind| kind.schemes).copied()
-}
-
-/// Whether the kind of this name is supported.
-pub(in crate::config) fn is_built(word: &str) -> bool {
-    let is = |kind: &&Kind| serde_json::to_value(kind.of).is_ok_and(|of| of == *word);
-    KINDS.iter().find(is).is_none_or(|kind| kind.is_built)
+/// The schemes of all kinds.
+pub(in crate::config) fn schemes() -> impl Iterator<Item = &'static str> {
+    KINDS.iter().flat_map(|kind| kind.schemes).copied()
 }
 
 fn row(kind: SourceType) -> Option<&'static Kind> {
@@ -170,15 +154,15 @@ mod tests {
     #[test]
     fn every_type_has_its_row() {
         use SourceType::*;
-        for kind in [File, Webcam, Rtsp, Webrtc, Network, Test, Http, Scene, Trace, Detections] {
+        for kind in [File, Webcam, Rtsp, Webrtc, Network, Test, Http, Scene, Trace, Detections, Gstreamer] {
             assert_eq!(row(kind).map(|row| row.of), Some(kind));
         }
-        assert_eq!(KINDS.len(), 10);
+        assert_eq!(KINDS.len(), 11);
     }
 
     #[test]
     fn each_kind_takes_the_keys_of_its_struct() {
-        assert_eq!(parameters_of(SourceType::File), ["loop", "realtime"]);
+        assert_eq!(parameters_of(SourceType::File), ["framerate", "loop", "realtime"]);
         assert_eq!(
             parameters_of(SourceType::Test),
             ["framerate", "frames", "height", "num-buffers", "pattern", "width"]

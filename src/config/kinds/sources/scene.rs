@@ -21,7 +21,8 @@ pub(super) struct Scene {
     seed: Option<u64>,
     /// scene: draw pictures; false gives detections only. Default true. Example: false.
     pixels: Option<bool>,
-    /// scene: play at the scene's pace and drop what is late, as a camera does. Default false. Example: true.
+    /// scene: play at the scene's pace and drop what is late, as a camera does; http: whether it has no end.
+    /// Default false for a scene, and for an address whose path ends as a clip's does (.mp4 …); else true. Example: true.
     live: Option<bool>,
 }
 
@@ -52,6 +53,6 @@ impl Type for Scene {
                 other => return Err(unknown_option(other, &["seed", "pixels", "live", "loop"], "scene")),
             }
         }
-        Ok(Parsed::Input { input: Input::Scene { name, pixels, seed, live }, repeat, realtime: false })
+        Ok(Parsed { input: Input::Scene { name, pixels, seed, live }, repeat, realtime: false })
     }
 }

@@ -54,7 +54,7 @@ pub(super) struct Test {
     #[serde(rename = "num-buffers")]
     #[schemars(range(min = 1, max = 1_000_000_000_u64))]
     num_buffers: Option<u64>,
-    /// test, webcam: frames per second, a number or a fraction. Default 30. Example: "30/1".
+    /// Frames per second. Example: "30/1".
     #[schemars(extend("type" = ["string", "number", "integer", "null"]))]
     framerate: Option<String>,
     /// test, webcam, detections: width of the picture. Default 640. Unit: pixels. Range 16–8192. Example: 1280.

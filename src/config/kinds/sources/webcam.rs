@@ -1,11 +1,13 @@
-//! `webcam`: not built yet.
+//! `webcam`: a camera of this machine.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Type;
+use super::option::framerate;
+use crate::config::plan::{self, Input};
 use crate::config::schema::SourceType;
 use crate::config::source_uri::{Parsed, Refusal};
 
@@ -25,13 +27,26 @@ pub(super) struct Webcam {
 
 impl Type for Webcam {
     const OF: SourceType = SourceType::Webcam;
-    const BUILT: bool = false;
 
     fn claims(uri: &str) -> bool {
-        (!uri.is_empty() && uri.bytes().all(|b| b.is_ascii_digit())) || uri.starts_with("/dev/video")
+        is_number(uri) || uri.starts_with("/dev/video")
     }
 
-    fn plan(self, _: &str, _: &dyn Fn(&str) -> PathBuf) -> Result<Parsed, Refusal> {
-        Ok(Parsed::NotBuilt(Self::OF))
+    fn plan(self, uri: &str, _: &dyn Fn(&str) -> PathBuf) -> Result<Parsed, Refusal> {
+        let Self { framerate: rate, width, height } = self;
+        let device = match is_number(uri) {
+            true => PathBuf::from(format!("/dev/video{uri}")),
+            false if Path::new(uri).is_absolute() => PathBuf::from(uri),
+            false => {
+                let label = "write its number, as 0, or its device, as /dev/video0 or /dev/v4l/by-id/…";
+                return Err(("a webcam is a number or the path of a device".to_owned(), label.to_owned()));
+            }
+        };
+        let fps = rate.as_deref().map(framerate).transpose()?;
+        Ok(Parsed::once(Input::Webcam(plan::Webcam { device, width, height, fps })))
     }
+}
+
+fn is_number(uri: &str) -> bool {
+    (1..=3).contains(&uri.len()) && uri.bytes().all(|b| b.is_ascii_digit())
 }
