@@ -131,7 +131,10 @@ fn a_camera_of_another_maker_is_found() {
     }
     let python = root().join("target/peers/bin/python");
     if !python.exists() {
-        return skip("discover::a_camera_of_another_maker_is_found", "ipycam is not in target/peers (./dev soak peers)");
+        return skip(
+            "discover::a_camera_of_another_maker_is_found",
+            "ipycam is not in target/peers (./dev soak peers)",
+        );
     }
     let dir = tempfile::tempdir().unwrap();
     write(
