@@ -233,10 +233,9 @@ impl Cause {
             Self::NoTransport => {
                 (format!("the camera takes neither TCP nor UDP ({peer})"), "let it send over TCP, in its own settings")
             }
-            Self::NoVideo => (
-                format!("there is no video in what {peer} sends"),
-                "write the path of a stream with pictures into the uri",
-            ),
+            Self::NoVideo => {
+                (format!("there is no video in what {peer} sends"), "write the path of one with pictures into the uri")
+            }
             Self::NoDecoder(what, install) => (
                 format!("GStreamer has no {what} here"),
                 install.unwrap_or("install its package: `dsengine doctor` names it"),

@@ -583,6 +583,13 @@ fn a_silent_server_is_noticed_and_a_slow_one_is_not_given_up() {
     let story = sink.wait("mute", MINUTE, |s| !reasons(s).is_empty());
     let reason = &reasons(&story)[0];
     assert!(reason.starts_with("no first frame for 1") && reason.contains("does not answer"), "{reason}");
+    // A clip is waited for; then the reason is what it was waited for.
+    let closed = ClosedPort::take();
+    let mut clip = source("clip", &format!("http://127.0.0.1:{}/clip.mp4", closed.port), "");
+    clip.retry.first_frame = Duration::from_secs(1);
+    backend.add_source(&clip, sink.clone()).unwrap();
+    let story = sink.wait("clip", MINUTE, |s| !reasons(s).is_empty());
+    assert!(reasons(&story)[0].contains("(connection refused)"), "{:?}", reasons(&story));
     // Removing it while it waits takes no time.
     let (mut accepted, _) = listener.accept().unwrap();
     let _ = accepted.read(&mut [0; 16]);

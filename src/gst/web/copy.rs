@@ -71,6 +71,7 @@ impl Job {
             let trouble = match self.reader.get(at, part).await {
                 Ok((at, response)) => {
                     self.progress.answered.store(true, Ordering::Release);
+                    *self.progress.passing.lock() = None;
                     let header = |name: HeaderName| response.headers().get(name).and_then(|value| value.to_str().ok());
                     let content_type = header(CONTENT_TYPE).unwrap_or_default().to_owned();
                     let length = header(CONTENT_LENGTH).and_then(|length| length.parse().ok());
@@ -83,6 +84,7 @@ impl Job {
                 return Err(cause);
             }
             tracing::debug!(?cause, peer = self.web.peer(), "a clip is waited for");
+            *self.progress.passing.lock() = Some(cause);
             tokio::time::sleep(self.attempts.pause).await;
         }
     }

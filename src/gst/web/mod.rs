@@ -45,6 +45,8 @@ pub(super) struct Download {
 struct Progress {
     /// Why it has ended.
     failure: Mutex<Option<Cause>>,
+    /// What a clip waits to pass before it is asked for again.
+    passing: Mutex<Option<Cause>>,
     /// The server has answered.
     answered: AtomicBool,
     /// Bytes have arrived.
@@ -98,6 +100,9 @@ impl Download {
     /// Why no first frame has arrived yet.
     pub(super) fn waits_for(&self) -> String {
         let peer = self.web.peer();
+        if let Some(cause) = &*self.progress.passing.lock() {
+            return self.failed(cause).reason;
+        }
         match (self.progress.answered.load(Ordering::Acquire), self.progress.fed.load(Ordering::Acquire)) {
             (false, _) if self.opening.is_under_way() => self.failed(&Cause::NoConnection).reason,
             (false, _) => format!("{peer} does not answer"),
