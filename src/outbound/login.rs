@@ -8,7 +8,7 @@ use hyper::header::{HeaderMap, WWW_AUTHENTICATE};
 use md5::Md5;
 use sha2::{Digest as _, Sha256};
 
-/// How a server wants a user to log in.
+/// How a user logs in at a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Challenge {
     /// With name and password as they are.

@@ -43,7 +43,7 @@ impl WebCause {
             ),
             Self::Proxy(why) => (why.clone(), ""),
             Self::NotVideo(kind) => (
-                format!("{peer} sends {kind}, which is no video"),
+                format!("{peer} sends {kind}, which is not video"),
                 "write the address of the stream itself; parameters.form says what stands there",
             ),
             Self::Ends => (

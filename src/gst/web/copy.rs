@@ -269,7 +269,7 @@ pub(super) fn cause(trouble: Trouble) -> Cause {
         Trouble::Status(403, _) => Cause::Forbidden,
         Trouble::Status(404 | 410, _) => Cause::NotFound,
         Trouble::Status(407, _) => {
-            Cause::Web(WebCause::Proxy("the proxy wants a user: write it into the variable".into()))
+            Cause::Web(WebCause::Proxy("the proxy requires a user: write it into the variable".into()))
         }
         Trouble::Status(503, _) => Cause::Busy,
         Trouble::Status(code, phrase) => Cause::Status(code.into(), phrase),

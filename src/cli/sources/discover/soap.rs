@@ -60,7 +60,9 @@ fn judged(status: u16, answer: String, is_given: bool) -> Result<String, String>
     let is_login = status == 401 || fault.is_some_and(|fault| fault.descendants().any(|n| is_refusal(n.text())));
     match (is_login, is_given) {
         (true, true) => return Err("it refuses the user or the password: correct --user and the password".into()),
-        (true, false) => return Err("it wants a user and a password: give them with --user and --password-file".into()),
+        (true, false) => {
+            return Err("it requires a user and a password: give them with --user and --password-file".into());
+        }
         (false, _) => {}
     }
     if let Some(fault) = fault {
@@ -161,9 +163,9 @@ mod tests {
             )
         };
         let of = |status, text: &str, is_given| judged(status, text.to_owned(), is_given).unwrap_err();
-        assert!(of(400, &fault("NotAuthorized"), false).contains("wants a user"));
+        assert!(of(400, &fault("NotAuthorized"), false).contains("requires a user"));
         assert!(of(400, &fault("NotAuthorized"), true).contains("refuses the user"));
-        assert!(of(401, "", false).contains("wants a user"));
+        assert!(of(401, "", false).contains("requires a user"));
         assert!(of(500, &fault("ActionNotSupported"), true).contains("fault"));
         assert_eq!(of(404, "<html></html>", true), "it answers 404");
         assert!(of(200, "no xml", true).contains("not readable XML"));

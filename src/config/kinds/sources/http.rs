@@ -64,7 +64,7 @@ impl Type for Http {
         for host in hosts.iter().flatten() {
             if host.is_empty() || host.contains(['/', '@', '?', '#', ' ']) {
                 let label = "write the host alone, as cdn.example or cdn.example:8080";
-                return Err(("`parameters.hosts` has an entry that is no host".to_owned(), label.to_owned()));
+                return Err(("`parameters.hosts` has an entry that is not a host".to_owned(), label.to_owned()));
             }
         }
         web.hosts = hosts.unwrap_or_default();
