@@ -4,10 +4,10 @@
 //! XML has no entities, and nobody is asked but the address that answered.
 
 mod camera;
-mod digest;
 mod paste;
 mod search;
 mod soap;
+mod token;
 mod xml;
 
 use std::net::Ipv4Addr;

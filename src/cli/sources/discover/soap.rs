@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-use dsengine::outbound::{self, Dialer};
+use dsengine::outbound::{self, As, Asked, Challenge, Dialer};
 use dsengine::types::rfc3339;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Bytes;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, WWW_AUTHENTICATE};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
 use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
 use rustix::rand::{GetRandomFlags, getrandom};
 use tokio::time::timeout;
 use url::Url;
 
-use super::{digest, xml};
+use super::{token, xml};
 
 /// Longest wait for one answer.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
@@ -36,7 +36,8 @@ pub(super) async fn ask(at: &Url, body: &str, login: Option<&Login>, at_unix_ms:
         let (status, challenge, answer) = send(at, body, login, at_unix_ms, None).await?;
         let again = challenge.filter(|_| status == 401).zip(login).and_then(|(challenge, login)| {
             let cnonce: String = random().ok()?.iter().map(|byte| format!("{byte:02x}")).collect();
-            digest::authorization(&challenge, (&login.user, &login.password), ("POST", at.path()), &cnonce)
+            let user = As { name: &login.user, password: &login.password };
+            Some(challenge.answer(&user, &Asked { method: "POST", path: at.path() }, 1, &cnonce))
         });
         let (status, answer) = match again {
             Some(header) => {
@@ -84,14 +85,15 @@ fn is_refusal(text: Option<&str>) -> bool {
     matches!(code, "NotAuthorized" | "FailedAuthentication" | "InvalidSecurity" | "InvalidSecurityToken")
 }
 
-/// Sends the question once: the status, the challenge of HTTP digest where there is one, and the body.
+/// Sends the question once: the status, the challenge of HTTP digest where there is one, and the body. Basic is not
+/// answered: it would send the password itself.
 async fn send(
     at: &Url,
     body: &str,
     login: Option<&Login>,
     at_unix_ms: u64,
     header: Option<&str>,
-) -> Result<(u16, Option<String>, String), String> {
+) -> Result<(u16, Option<Challenge>, String), String> {
     let host = at.host_str().unwrap_or_default().trim_matches(['[', ']']);
     let port = at.port_or_known_default().unwrap_or(80);
     let tls = if at.scheme() == "https" { Some(outbound::tls(None)?) } else { None };
@@ -114,9 +116,7 @@ async fn send(
     let exchange = async move {
         let answer = sender.send_request(request).await.map_err(|error| format!("it broke off ({error})"))?;
         let status = answer.status().as_u16();
-        let challenges = answer.headers().get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
-        let challenge =
-            challenges.filter(|value| value.to_ascii_lowercase().starts_with("digest ")).map(str::to_owned).next();
+        let challenge = Challenge::of(answer.headers()).filter(|offered| *offered != Challenge::Basic);
         let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await;
         let body =
             body.map_err(|error| format!("its answer breaks off, or is longer than 1 MiB ({error})"))?.to_bytes();
@@ -132,7 +132,7 @@ fn envelope(body: &str, login: Option<&Login>, at_unix_ms: u64) -> Result<String
     let token = match login {
         Some(login) => {
             let created = rfc3339(at_unix_ms);
-            let token = digest::token(&login.user, &login.password, &random()?, &created);
+            let token = token::header(&login.user, &login.password, &random()?, &created);
             format!("<s:Header>{}</s:Header>", token.ok_or("this GLib has no SHA-1")?)
         }
         None => String::new(),
