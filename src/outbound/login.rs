@@ -88,7 +88,7 @@ impl Digest {
         };
         let quality = field("qop");
         let counts = quality.as_deref().is_some_and(|all| all.split(',').any(|one| one.trim() == "auth"));
-        // A server that wants the body in the digest only.
+        // Only `auth-int` is offered, which needs the body.
         if quality.is_some() && !counts {
             return None;
         }

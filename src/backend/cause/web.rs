@@ -2,7 +2,7 @@
 
 use super::{Patience, TRIES};
 
-/// Why there is nothing to play at a web address, where it is none of the causes that cameras have, too.
+/// Why a web address cannot be played, for the causes that cameras do not have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WebCause {
     /// The peer does not speak HTTP.

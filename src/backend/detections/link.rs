@@ -57,7 +57,7 @@ impl Target {
         Failure { reason, remedy, patience }
     }
 
-    /// Why there is no connection any more.
+    /// Why the connection has ended.
     fn broken(&self, why: Broken) -> Failure {
         match why {
             Broken::Lost(what) => self.failure(&what, Patience::Outage),

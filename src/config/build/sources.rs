@@ -119,7 +119,7 @@ fn input(entry: &SourceEntry, path: &str, site: &mut Site<'_>) -> Option<Parsed>
     };
     match kinds::plan(uri, kind, &entry.parameters, &find) {
         Ok(Parsed { input: Input::Detections(mut plan), repeat, realtime }) => {
-            // Only the user knows whether silence means anything.
+            // Whether silence is a failure depends on the site: the user sets it.
             plan.silence = entry.timeout.map(Duration::from_secs_f64);
             Some(Parsed { input: Input::Detections(plan), repeat, realtime })
         }

@@ -45,7 +45,7 @@ pub(super) struct Answer {
 pub(super) enum Copied {
     /// All of it is in the pipeline.
     Whole,
-    /// The pipeline wants what begins at another byte.
+    /// The pipeline requests data from another byte on.
     Seek(u64),
     /// The pipeline has ended.
     Ended,
@@ -126,7 +126,7 @@ impl Job {
         Err(Cause::HungUp(MIDWAY))
     }
 
-    /// Copies a clip, and goes to wherever the pipeline wants to read it.
+    /// Copies a clip, and continues at the byte that the pipeline requests.
     async fn clip(mut self, answer: Answer) -> Result<Infallible, Cause> {
         let takes_parts = answer.response.headers().get(ACCEPT_RANGES).is_some_and(|value| value == "bytes");
         let kind = match answer.length {

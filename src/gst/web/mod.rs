@@ -3,7 +3,7 @@
 //! The requests are our own (`outbound::Reader`) and not GStreamer's: its HTTP sources and demuxers follow playlists
 //! and redirects to any host and to local files, take no fingerprint, and read proxies and certificates in their own
 //! way. So GStreamer gets bytes only, and `clip_decodebin` opens nothing else. One thread per source reads; it waits
-//! while the pipeline wants nothing, so the server is slowed down instead of memory filled.
+//! while the pipeline requests nothing, so the server is slowed down instead of memory filled.
 
 mod copy;
 mod hls;

@@ -27,10 +27,10 @@ pub(super) struct Login {
     pub(super) password: String,
 }
 
-/// Asks `body` of the service at `at`; returns its answer, which is no fault. `at_unix_ms` is the time at the camera.
+/// Asks `body` of the service at `at`; returns its answer if that is not a fault. `at_unix_ms` is the time at the camera.
 ///
 /// # Errors
-/// Why there is no such answer, in one sentence without secrets.
+/// Why the answer cannot be used, in one sentence without secrets.
 pub(super) async fn ask(at: &Url, body: &str, login: Option<&Login>, at_unix_ms: u64) -> Result<String, String> {
     let asked = async {
         let (status, challenge, answer) = send(at, body, login, at_unix_ms, None).await?;
