@@ -120,8 +120,8 @@ mod tests {
             ("mqtt://u:canary@broker", None, "no topic"),
             ("mqtt://u:canary@broker/", None, "no topic"),
             ("mqtt://u:canary@broker/a", Some("b"), "set twice"),
-            ("mqtt://u:canary@broker/a/#", None, "no topic of one source"),
-            ("mqtt://u:canary@broker", Some("$SYS/a"), "no topic of one source"),
+            ("mqtt://u:canary@broker/a/#", None, "not the topic of one source"),
+            ("mqtt://u:canary@broker", Some("$SYS/a"), "not the topic of one source"),
             ("mqtt://u:canary@broker:0/a", None, "cannot be read"),
             ("mqtt:broker", None, "cannot be read"),
         ] {

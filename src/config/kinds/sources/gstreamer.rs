@@ -128,7 +128,7 @@ fn check(chain: &str) -> Result<(), Refusal> {
             return Err((format!("a chain cannot {what} the element `{shown}`"), label));
         }
         if let Some(word) = words.find(|word| !is_property(word)) {
-            return Err((format!("`{}` is not property=value", secret::in_text(word)), form.to_owned()));
+            return Err((format!("`{}` is not a property", secret::in_text(word)), form.to_owned()));
         }
     }
     Ok(())

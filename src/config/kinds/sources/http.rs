@@ -92,8 +92,8 @@ mod tests {
         for (uri, parameters, said) in [
             ("http://h/s", r#"{"form": "mjpeg", "live": false}"#, "cannot be one that ends"),
             ("http://h/s", r#"{"ca_file": "ca.pem"}"#, "no certificate"),
-            ("http://h/s", r#"{"hosts": ["http://h/"]}"#, "no host"),
-            ("http://h/s", r#"{"hosts": [""]}"#, "no host"),
+            ("http://h/s", r#"{"hosts": ["http://h/"]}"#, "not a host"),
+            ("http://h/s", r#"{"hosts": [""]}"#, "not a host"),
         ] {
             let (what, _) = plan(uri, parameters).unwrap_err();
             assert!(what.contains(said), "{parameters}: {what}");
