@@ -398,7 +398,7 @@ fn webhooks_are_tried_as_often_and_as_patiently_as_they_are_told() {
         assert!(receiver.longest_gaps().iter().all(|gap| *gap >= least), "{keys}: {:?}", receiver.gaps());
     }
     let (hasty, patient) = (Receiver::new(Answer::Silence), Receiver::new(Answer::Silence));
-    let webhooks = format!("{}, {}", hook(&hasty, "hasty", "timeout: 0.2"), hook(&patient, "patient", "timeout: 2"));
+    let webhooks = format!("{}, {}", hook(&hasty, "hasty", "timeout: 0.2"), hook(&patient, "patient", "timeout: 3"));
     posted(&bench, "retry_attempts: 1, max_age_seconds: 0", &webhooks, 1);
     let held = |receiver: &Receiver| {
         let until = Instant::now() + LIMIT;
@@ -411,7 +411,7 @@ fn webhooks_are_tried_as_often_and_as_patiently_as_they_are_told() {
         }
     };
     let (hasty, patient) = (held(&hasty), held(&patient));
-    assert!(hasty >= 0.05 && hasty < patient && patient >= 1.0, "{hasty} {patient}");
+    assert!(hasty >= 0.05 && patient >= hasty + 1.4, "{hasty} {patient}");
 }
 
 #[test]

@@ -27,10 +27,11 @@ fn an_alert_is_tried_until_it_is_too_old_and_then_expires() {
         receiver.hits().len()
     };
     // The pause is a random part of a bound that doubles from 0.1 s on.
-    let short = hits("max_retry_delay: 0.2, max_age_seconds: 4", "");
+    let short = hits("max_retry_delay: 0.1, max_age_seconds: 4", "");
     let long = hits("max_age_seconds: 4", "");
-    let brief = hits("max_retry_delay: 0.2, max_age_seconds: 600", ", max_age_seconds: 0.5");
-    assert!(short > long && long > 3, "{short} with pauses of 0.2 s, {long} with longer ones");
+    let brief = hits("max_retry_delay: 0.1, max_age_seconds: 600", ", max_age_seconds: 0.5");
+    // Chance alone makes one of two equal settings try a little more often.
+    assert!(short > 2 * long && long > 3, "{short} with pauses of 0.1 s, {long} with longer ones");
     assert!(brief < short && brief > 1, "{brief} in half a second");
 }
 
