@@ -56,8 +56,8 @@ pub(super) enum Expect {
     Back(Duration),
     /// The loss is noticed and the user's part named; once it is over, a restart brings the source back.
     Flagged,
-    /// The loss is noticed and what is refused is named; since it was granted before, the source is tried on, and back by
-    /// itself within this time.
+    /// The loss is noticed and what is refused is named; since it was granted before, the source is tried on, and is
+    /// back by itself within this time.
     Named(Duration),
     /// An edit breaks the source, which is noticed; another brings it back.
     Edited,
