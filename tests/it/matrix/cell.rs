@@ -15,6 +15,8 @@ const STEADY: usize = 20;
 const LASTS: Duration = Duration::from_secs(4);
 /// How long a fault lasts through which frames go on.
 const HOLDS: Duration = Duration::from_secs(10);
+/// How wide pictures are whose size has changed.
+const OTHER_WIDTH: u32 = 480;
 /// Longest silence of a source that goes on: nearly what would be a loss.
 const QUIET_MAX: Duration = Duration::from_secs(3);
 
@@ -151,6 +153,10 @@ impl Running<'_> {
         let times: Vec<Instant> = told.iter().filter(|told| told.is_frame()).map(|told| told.at).collect();
         let gaps = std::iter::once(begun).chain(times.iter().copied()).zip(times.iter().copied());
         let longest = gaps.map(|(a, b)| b.saturating_duration_since(a)).max().unwrap_or(HOLDS);
+        let size = source(self.page, &self.id)["stream"]["width"].clone();
+        if self.cell.fault == Fault::Size && size != OTHER_WIDTH {
+            return Err(self.failed("picture of the other size"));
+        }
         if longest > bar(QUIET_MAX) || times.len() < STEADY {
             return Err(self.failed(&format!("frames enough: {} frames, a gap of {longest:?}", times.len())));
         }

@@ -102,7 +102,7 @@ impl Peer for Served {
             Fault::Size if matches!(self.kind, Kind::Http | Kind::Hls) => self.camera.tell(&format!("size {SIZE}")),
             Fault::Silence => proxy.set(Link::passing(Passes::Control)),
             Fault::Garbage => proxy.set(Link::passing(Passes::Garbage)),
-            Fault::Drip => proxy.set(Link { bytes_per_s: Some(40), slice: Some(1), ..Link::PERFECT }),
+            Fault::Drip => proxy.set(Link { bytes_per_s: Some(8), slice: Some(1), ..Link::PERFECT }),
             Fault::Loss(percent) => proxy.set(Link::losing(percent)),
             // An edit; and a camera that changes its size by itself.
             Fault::NoDns | Fault::Size => {}
