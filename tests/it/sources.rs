@@ -452,9 +452,14 @@ impl Camera {
             );
             return None;
         }
+        Some(Self::of(|| Command::new(&program), port, args))
+    }
+
+    /// Starts one of a program that prints its port.
+    pub(crate) fn of(program: impl Fn() -> Command, port: u16, args: &[&str]) -> Self {
         // Somebody's connection may have the port for a moment.
         for _ in 0..STARTS_MAX {
-            let mut process = Command::new(&program)
+            let mut process = program()
                 .args(["--port", &port.to_string()])
                 .env_remove("GST_DEBUG")
                 .args(args)
@@ -466,7 +471,7 @@ impl Camera {
             BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
             let camera = Self { process, port: line.trim().parse().unwrap_or_default() };
             if camera.port > 0 {
-                return Some(camera);
+                return camera;
             }
             drop(camera);
             std::thread::sleep(Duration::from_millis(250));
@@ -477,6 +482,11 @@ impl Camera {
     pub(crate) fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_child(&self.process);
         rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    /// Writes a line to its standard input.
+    pub(crate) fn tell(&mut self, line: &str) {
+        writeln!(self.process.stdin.as_mut().unwrap(), "{line}").unwrap();
     }
 
     pub(crate) fn kill(&mut self) {

@@ -235,6 +235,29 @@ fn a_clip_that_is_interrupted_goes_on_where_it_broke_off() {
     assert!(server.asked().len() >= 4, "three of its answers broke off");
 }
 
+#[test]
+fn a_segment_of_a_live_playlist_goes_on_where_it_broke_off() {
+    let dir = tempfile::tempdir().unwrap();
+    clip(dir.path());
+    let args = "-i clip.mp4 -c:v libx264 -g 5 -f hls -hls_time 0.5 -hls_segment_filename s%d.ts all.m3u8";
+    let Some(mut ffmpeg) = ffmpeg("web::ffmpeg", dir.path(), args) else { return };
+    assert!(ffmpeg.0.wait().unwrap().success());
+    let Some(server) = Double::start("web::double", dir.path(), &[]) else { return };
+    // The server hangs up after the larger part of each of the first three.
+    let segment = |n| {
+        let bytes = std::fs::metadata(dir.path().join(format!("s{n}.ts"))).unwrap().len();
+        format!("#EXTINF:0.5,\ns{n}.ts?cut={}\n", bytes * 6 / 10)
+    };
+    let segments: String = (0..4).map(segment).collect();
+    write(dir.path(), "live.m3u8", &format!("#EXTM3U\n#EXT-X-TARGETDURATION:1\n{segments}"));
+    let (mut backend, sink, _) = backend();
+    let plan = source("live", &format!("http://127.0.0.1:{}/live.m3u8", server.port), "");
+    backend.add_source(&plan, sink.clone()).unwrap();
+    let story = sink.wait("live", MINUTE, |s| !reasons(s).is_empty());
+    assert!(reasons(&story)[0].contains("no frame for"), "{:?}", reasons(&story));
+    assert!(story.frames.len() > FRAMES / 2, "{} frames", story.frames.len());
+}
+
 /// A JPEG picture.
 fn jpeg(shade: u8) -> Vec<u8> {
     let mut out = Vec::new();

@@ -1,7 +1,7 @@
 //! Sources over WebRTC, with a peer whose code is not GStreamer's (`tests/doubles/webrtc_peer.py`).
 
 mod browser;
-mod peer;
+pub(crate) mod peer;
 mod pull;
 mod whep;
 mod whip;

@@ -86,6 +86,11 @@ impl<O: Origin> Supervision<O> {
                     self.phase = Phase::Attempting(running);
                     return Step::Again;
                 };
+                // Reported before the attempt is shut down, which may take as long as the peer stands still.
+                let outlet = &self.shared.outlet;
+                if matches!(end, End::Stalled(_)) && outlet.state() == Some(SourceState::Running) {
+                    outlet.enter(SourceState::Stalled);
+                }
                 running.finish(&mut self.shared);
                 self.ended(end)
             }
@@ -247,12 +252,7 @@ impl<O: Origin> Supervision<O> {
                 return Step::Again;
             }
             End::Ended => "the live stream ended".into(),
-            End::Stalled(reason) => {
-                if shared.outlet.state() == Some(SourceState::Running) {
-                    shared.outlet.enter(SourceState::Stalled);
-                }
-                reason.into()
-            }
+            End::Stalled(reason) => reason.into(),
             End::Failed(failure) => failure,
         };
         if !live {

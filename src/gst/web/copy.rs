@@ -23,6 +23,9 @@ const PLAYLISTS: &[&str] =
     &["application/vnd.apple.mpegurl", "application/x-mpegurl", "audio/mpegurl", "audio/x-mpegurl"];
 /// Where in a stream it broke off.
 const MIDWAY: &str = "while it sent";
+/// Interruptions of one segment of a live playlist through which it is continued: a connection may break while its
+/// server is well.
+const INTERRUPTIONS_MAX: u32 = 1;
 
 /// One source's reading.
 pub(super) struct Job {
@@ -148,8 +151,8 @@ impl Job {
         }
     }
 
-    /// Copies the bytes of `part`, from an answer to it where there is one. For a source that ends, goes on where it
-    /// was interrupted.
+    /// Copies the bytes of `part`, from an answer to it where there is one. Goes on where it was interrupted: for a
+    /// source that ends, as often as that happens.
     pub(super) async fn copy(
         &mut self,
         inlet: &Inlet,
@@ -157,7 +160,7 @@ impl Job {
         part: Part,
         answer: Option<Answer>,
     ) -> Result<Copied, Cause> {
-        let (mut answer, mut from) = (answer, part.from);
+        let (mut answer, mut from, mut interruptions) = (answer, part.from, 0);
         loop {
             let rest = Part { from, ..part };
             let is_all = rest == Part { from: 0, to: None };
@@ -169,6 +172,10 @@ impl Job {
                 None => match self.get(at, (!is_all).then_some(rest)).await {
                     // Everything was there when it was interrupted.
                     Err(Cause::Status(416, _)) if from > part.from => return Ok(Copied::Whole),
+                    Err(Cause::HungUp(_)) if interruptions < INTERRUPTIONS_MAX => {
+                        interruptions += 1;
+                        continue;
+                    }
                     answer => answer?,
                 },
             };
@@ -204,10 +211,15 @@ impl Job {
             };
             match broken {
                 None => return Ok(Copied::Whole),
-                Some(cause) if self.web.live || length.is_none() => return Err(cause),
+                Some(cause) if length.is_none() || (self.web.live && interruptions >= INTERRUPTIONS_MAX) => {
+                    return Err(cause);
+                }
                 Some(cause) => {
+                    interruptions += 1;
                     tracing::debug!(?cause, from, peer = self.web.peer(), "interrupted; going on from there");
-                    tokio::time::sleep(self.attempts.pause).await;
+                    if !self.web.live {
+                        tokio::time::sleep(self.attempts.pause).await;
+                    }
                 }
             }
         }

@@ -38,8 +38,7 @@ impl Job {
         while self.web.live && self.has_played(&media) {
             self.progress.stands.store(true, Ordering::Release);
             tokio::time::sleep(media.target.max(RELOAD_MIN)).await;
-            let answer = self.get(&at, None).await?;
-            (at, media) = self.media(answer).await?;
+            (at, media) = self.reload(&at).await?;
         }
         self.progress.stands.store(false, Ordering::Release);
         match (media.has_end, self.web.live) {
@@ -62,8 +61,7 @@ impl Job {
             // After a change the next one is due in a target duration, else soon (RFC 8216, section 6.3.4).
             let pause = if is_new { media.target } else { media.target / 2 };
             tokio::time::sleep_until(loaded + pause.max(RELOAD_MIN)).await;
-            let answer = self.get(&at, None).await?;
-            media = self.media(answer).await?.1;
+            media = self.reload(&at).await?.1;
         }
     }
 
@@ -130,6 +128,19 @@ impl Job {
             Copied::Whole => Ok(()),
             Copied::Seek(_) | Copied::Ended => Err(Cause::HungUp("while it sent")),
         }
+    }
+
+    /// The playlist at an address, which is requested a second time if the connection breaks.
+    async fn reload(&mut self, at: &Url) -> Result<(Url, Media), Cause> {
+        match self.load(at).await {
+            Err(Cause::HungUp(_)) => self.load(at).await,
+            loaded => loaded,
+        }
+    }
+
+    async fn load(&mut self, at: &Url) -> Result<(Url, Media), Cause> {
+        let answer = self.get(at, None).await?;
+        self.media(answer).await
     }
 
     /// The playlist with the segments, and its address.

@@ -15,8 +15,8 @@ use super::super::playback::{Decoded, live_limits};
 use super::connection::{Connection, Link};
 use super::door::{Door, Held};
 use super::sdp::{Description, Profile};
-use crate::backend::Failure;
 use crate::backend::supervise::{Attempt, Limits, Origin, Pacing, Quiet, Timing};
+use crate::backend::{Failure, Stream};
 use crate::config::{SourcePlan, WebrtcPlan};
 use crate::types::Frame;
 
@@ -172,6 +172,10 @@ impl Attempt for Received {
 
     fn fill(&mut self, sample: Decoded, frame: &mut Frame) -> Result<(), &'static str> {
         self.call.as_mut().ok_or("its publisher is gone")?.feed.fill(sample, frame)
+    }
+
+    fn stream(&self) -> Option<Stream> {
+        Some(self.call.as_ref()?.feed.stream())
     }
 
     /// A publisher's failure is not the source's.

@@ -18,7 +18,7 @@ use super::http::{self, Answered, Call};
 use super::publisher::receive;
 use super::sdp::Description;
 use crate::backend::supervise::{Attempt, Limits, Origin, Pacing, Timing};
-use crate::backend::{Cause, Failure};
+use crate::backend::{Cause, Failure, Stream};
 use crate::config::{Input, Sender, SourcePlan, Whep};
 use crate::own::Thread;
 use crate::telemetry::redact;
@@ -137,6 +137,10 @@ impl Attempt for Pulled {
 
     fn ended(&self) -> bool {
         self.feed.ended()
+    }
+
+    fn stream(&self) -> Option<Stream> {
+        Some(self.feed.stream())
     }
 
     fn waits_for(&self) -> Option<String> {

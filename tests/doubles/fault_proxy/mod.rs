@@ -270,6 +270,12 @@ mod tests {
         let begun = Instant::now();
         asked(&mut stream).unwrap();
         assert!(begun.elapsed() >= Duration::from_millis(200), "eight bytes each way");
+        // What waits goes on at once when the line is better: its bytes would take half a minute.
+        proxy.set(Link { bytes_per_s: Some(4), slice: Some(1), ..Link::PERFECT });
+        stream.write_all(&[b'x'; 128]).unwrap();
+        stream.read_exact(&mut [0; 1]).unwrap();
+        proxy.set(Link::PERFECT);
+        stream.read_exact(&mut [0; 127]).unwrap();
         for link in [Link::passing(Passes::Garbage), Link { corrupt: 1.0, ..Link::PERFECT }] {
             proxy.set(link);
             assert_ne!(asked(&mut stream).unwrap(), *b"8 bytes.", "{link:?}");

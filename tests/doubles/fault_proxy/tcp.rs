@@ -47,7 +47,6 @@ pub(super) fn relay(shared: &Arc<Shared>, client: TcpStream, number: u64) {
             relays: Arc::clone(&relays),
             way,
             chance: fastrand::Rng::with_seed(seed),
-            free_at: Instant::now(),
         };
         let (sender, parts) = sync_channel(PARTS_MAX);
         let (shared, over) = (Arc::clone(shared), Arc::clone(&over));
@@ -66,8 +65,6 @@ struct Reader {
     relays: Arc<Mutex<Relays>>,
     way: Way,
     chance: fastrand::Rng,
-    /// When the line has sent what is on its way.
-    free_at: Instant,
 }
 
 impl Reader {
@@ -82,8 +79,7 @@ impl Reader {
                 Protocol::Rtsp => framer.push(bytes).into_iter().filter_map(|unit| self.unit(unit)).collect(),
             };
             for part in parts {
-                let due = self.due(part.len());
-                if sender.send((due, part)).is_err() {
+                if sender.send((self.due(), part)).is_err() {
                     return;
                 }
             }
@@ -131,19 +127,31 @@ impl Reader {
         bytes
     }
 
-    /// When so many bytes have arrived that are sent now.
-    fn due(&mut self, bytes: usize) -> Instant {
-        let (now, link) = (Instant::now(), self.shared.link());
-        self.free_at = self.free_at.max(now);
-        if let Some(rate) = link.bytes_per_s {
-            self.free_at += Duration::from_secs_f64(bytes as f64 / rate as f64);
-        }
-        self.free_at + link.latency + link.jitter.mul_f64(self.chance.f64())
+    /// When what is sent now has arrived, but for the time that the line takes for its bytes.
+    fn due(&mut self) -> Instant {
+        let link = self.shared.link();
+        Instant::now() + link.latency + link.jitter.mul_f64(self.chance.f64())
     }
+}
+
+/// Waits until the line has passed on so many bytes, of which the first came at `from`, at the rate that it has
+/// meanwhile. When that was; `None` once the connection is over.
+fn pass(from: Instant, bytes: usize, shared: &Shared, over: &AtomicBool) -> Option<Instant> {
+    while shared.wait_to_pass(over) {
+        let now = Instant::now();
+        let Some(rate) = shared.link().bytes_per_s else { return Some(now) };
+        let passed = from + Duration::from_secs_f64(bytes as f64 / rate as f64);
+        match passed.saturating_duration_since(now) {
+            Duration::ZERO => return Some(passed),
+            left => std::thread::park_timeout(left.min(TICK)),
+        }
+    }
+    None
 }
 
 /// Writes what arrives, when it does, until the connection is over or its sender has ended.
 fn write(mut to: TcpStream, parts: &Receiver<Part>, shared: &Shared, over: &AtomicBool) {
+    let mut free_at = Instant::now();
     loop {
         let (due, bytes) = match parts.recv_timeout(TICK) {
             Ok(part) => part,
@@ -154,11 +162,15 @@ fn write(mut to: TcpStream, parts: &Receiver<Part>, shared: &Shared, over: &Atom
         if !shared.wait_until(due, over) {
             return;
         }
-        for slice in bytes.chunks(shared.link().slice.unwrap_or(bytes.len()).max(1)) {
-            if !shared.wait_to_pass(over) || to.write_all(slice).is_err() {
+        let mut rest = bytes.as_slice();
+        while !rest.is_empty() {
+            let (slice, after) = rest.split_at(shared.link().slice.unwrap_or(rest.len()).clamp(1, rest.len()));
+            let passed = pass(free_at.max(due), slice.len(), shared, over);
+            let Some(passed) = passed.filter(|_| to.write_all(slice).is_ok()) else {
                 over.store(true, Ordering::Release);
                 return;
-            }
+            };
+            (rest, free_at) = (after, passed);
         }
     }
     // The sender has ended, and so does what it has sent.

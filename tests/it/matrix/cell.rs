@@ -2,12 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
-
 use super::events::{Events, Told};
-use super::rig::{CANARY, LIMIT, Peer, edit, restart, source};
+use super::rig::{LIMIT, Peer, edit, restart, source};
 use super::table::{Cell, Expect, Fault};
-use crate::fault_proxy::{Link, Passes, Sdp};
 use crate::harness::{bar, get};
 
 /// How much later than it happens a test can see something: one answer, and a machine with other work.
@@ -18,15 +15,17 @@ const STEADY: usize = 20;
 const LASTS: Duration = Duration::from_secs(4);
 /// How long a fault lasts through which frames go on.
 const HOLDS: Duration = Duration::from_secs(10);
+/// How wide pictures are whose size has changed.
+const OTHER_WIDTH: u32 = 480;
 /// Longest silence of a source that goes on: nearly what would be a loss.
 const QUIET_MAX: Duration = Duration::from_secs(3);
 
 /// Runs a cell on a running engine. What was measured, or what went wrong.
-pub(super) fn run(cell: &Cell, peer: &mut Peer, page: &str, events: &Events) -> Result<String, String> {
+pub(super) fn run(cell: &Cell, peer: &mut dyn Peer, page: &str, events: &Events) -> Result<String, String> {
     let cell = Running { cell: *cell, id: cell.id(), page, events };
     cell.steady(0)?;
     match cell.cell.expect {
-        Expect::Back(bound) => cell.lost_and_back(peer, bound),
+        Expect::Back(bound) | Expect::Named(bound) => cell.lost_and_back(peer, bound),
         Expect::Flagged => cell.flagged(peer),
         Expect::Edited => cell.edited(peer),
         Expect::Holds => cell.holds(peer),
@@ -91,16 +90,20 @@ impl Running<'_> {
         Ok(frame.at.saturating_duration_since(over))
     }
 
-    fn lost_and_back(&self, peer: &mut Peer, bound: Duration) -> Result<String, String> {
+    fn lost_and_back(&self, peer: &mut dyn Peer, bound: Duration) -> Result<String, String> {
         let (from, begun) = (self.events.len(), Instant::now());
-        begin(self.cell.fault, peer);
+        peer.begin(self.cell.fault);
         let (at, noticed) = self.noticed(from, begun)?;
         let short = matches!(self.cell.fault, Fault::Kill | Fault::Reset | Fault::Codec);
         if !short && self.cell.fault != Fault::Freeze {
             self.lasts(at)?;
         }
+        if matches!(self.cell.expect, Expect::Named(_)) {
+            let is_named = |source: &serde_json::Value| source["last_error"]["class"] == "permanent";
+            self.until("error that is the user's part", || is_named(&source(self.page, &self.id)))?;
+        }
         // A reset is over at once.
-        let over = if self.cell.fault == Fault::Reset { begun } else { end(self.cell.fault, peer) };
+        let over = if self.cell.fault == Fault::Reset { begun } else { peer.end(self.cell.fault) };
         let back = self.back(at, over, bound)?;
         self.steady(self.events.len())?;
         Ok(format!("noticed after {noticed:.2?}, back after {back:.2?}"))
@@ -114,22 +117,22 @@ impl Running<'_> {
         }
     }
 
-    fn flagged(&self, peer: &mut Peer) -> Result<String, String> {
+    fn flagged(&self, peer: &mut dyn Peer) -> Result<String, String> {
         let (from, begun) = (self.events.len(), Instant::now());
-        begin(self.cell.fault, peer);
+        peer.begin(self.cell.fault);
         let (at, noticed) = self.noticed(from, begun)?;
         let remedy = |source: &serde_json::Value| source["remedy"].as_str().is_some_and(|words| !words.is_empty());
         self.until("remedy", || remedy(&source(self.page, &self.id)))?;
-        let over = end(self.cell.fault, peer);
+        let over = peer.end(self.cell.fault);
         restart(self.page, &self.id)?;
         let back = self.back(at, over, Duration::from_secs(2))?;
         self.steady(self.events.len())?;
         Ok(format!("noticed after {noticed:.2?}, flagged, back after {back:.2?} by a restart"))
     }
 
-    fn edited(&self, peer: &mut Peer) -> Result<String, String> {
+    fn edited(&self, peer: &mut dyn Peer) -> Result<String, String> {
         let from = self.events.len();
-        edit(self.page, &self.id, &format!("rtsp://viewer:{CANARY}@no-such-camera.invalid/cam"))?;
+        edit(self.page, &self.id, &peer.address("no-such-camera.invalid"))?;
         let (at, noticed) = self.noticed(from, Instant::now())?;
         let unknown =
             || source(self.page, &self.id)["error"].as_str().is_some_and(|why| why.contains("no-such-camera"));
@@ -140,9 +143,9 @@ impl Running<'_> {
         Ok(format!("noticed after {noticed:.2?}, back after {back:.2?} by an edit"))
     }
 
-    fn holds(&self, peer: &mut Peer) -> Result<String, String> {
+    fn holds(&self, peer: &mut dyn Peer) -> Result<String, String> {
         let (from, begun) = (self.events.len(), Instant::now());
-        begin(self.cell.fault, peer);
+        peer.begin(self.cell.fault);
         if let Some((_, told)) = self.next(from, HOLDS, Told::is_loss) {
             return Err(self.failed(&format!("frames without a failure: {told:?}")));
         }
@@ -150,16 +153,20 @@ impl Running<'_> {
         let times: Vec<Instant> = told.iter().filter(|told| told.is_frame()).map(|told| told.at).collect();
         let gaps = std::iter::once(begun).chain(times.iter().copied()).zip(times.iter().copied());
         let longest = gaps.map(|(a, b)| b.saturating_duration_since(a)).max().unwrap_or(HOLDS);
+        let size = source(self.page, &self.id)["stream"]["width"].clone();
+        if self.cell.fault == Fault::Size && size != OTHER_WIDTH {
+            return Err(self.failed("picture of the other size"));
+        }
         if longest > bar(QUIET_MAX) || times.len() < STEADY {
             return Err(self.failed(&format!("frames enough: {} frames, a gap of {longest:?}", times.len())));
         }
-        end(self.cell.fault, peer);
+        peer.end(self.cell.fault);
         Ok(format!("{} frames in {HOLDS:?}, longest gap {longest:.2?}", times.len()))
     }
 
-    fn worse(&self, peer: &mut Peer, bound: Duration) -> Result<String, String> {
+    fn worse(&self, peer: &mut dyn Peer, bound: Duration) -> Result<String, String> {
         let (from, begun) = (self.events.len(), Instant::now());
-        begin(self.cell.fault, peer);
+        peer.begin(self.cell.fault);
         let mut last = begun;
         // Until then frames come, or it is said that they do not.
         while begun.elapsed() < HOLDS {
@@ -174,7 +181,7 @@ impl Running<'_> {
         }
         let frames = self.events.of_source(&self.id, from).iter().filter(|told| told.is_frame()).count();
         let lost = self.events.of_source(&self.id, from).iter().filter(|told| told.is_loss()).count();
-        let (over, at) = (end(self.cell.fault, peer), self.events.len());
+        let (over, at) = (peer.end(self.cell.fault), self.events.len());
         let limit = bar(bound) + SEEN_LATER;
         let (_, frame) = self.next(at, limit, Told::is_frame).ok_or_else(|| self.failed("frame after it"))?;
         let back = frame.at.saturating_duration_since(over);
@@ -195,41 +202,4 @@ impl Running<'_> {
         }
         Ok(())
     }
-}
-
-/// Begins a fault.
-fn begin(fault: Fault, peer: &mut Peer) {
-    let proxy = &mut peer.proxy;
-    match fault {
-        Fault::Kill | Fault::Codec => peer.camera.kill(),
-        Fault::Freeze => peer.camera.signal(Signal::STOP),
-        Fault::Reset => proxy.reset(),
-        Fault::Refuse => proxy.refuse(),
-        Fault::Unauthorized => peer.replace(&[], "another"),
-        Fault::NotFound => peer.replace(&["--path", "/elsewhere"], CANARY),
-        Fault::WrongSdp => {
-            proxy.describe(Sdp::Wrong);
-            proxy.cut();
-        }
-        Fault::Silence => proxy.set(Link::passing(Passes::Control)),
-        Fault::Garbage => proxy.set(Link::passing(Passes::Garbage)),
-        Fault::Drip => proxy.set(Link { bytes_per_s: Some(40), slice: Some(1), ..Link::PERFECT }),
-        Fault::Loss(percent) => proxy.set(Link::losing(percent)),
-        Fault::NoDns | Fault::Size => {}
-    }
-}
-
-/// Ends a fault; when it was over.
-fn end(fault: Fault, peer: &mut Peer) -> Instant {
-    match fault {
-        Fault::Kill => peer.renew(&[], CANARY),
-        Fault::Codec => peer.renew(&["--codec", "vp8", "--size", "480x368"], CANARY),
-        Fault::Freeze => peer.camera.signal(Signal::CONT),
-        Fault::Unauthorized | Fault::NotFound => peer.replace(&[], CANARY),
-        Fault::Refuse => peer.proxy.accept(),
-        Fault::WrongSdp => peer.proxy.describe(Sdp::AsItIs),
-        Fault::Silence | Fault::Garbage | Fault::Drip | Fault::Loss(_) => peer.proxy.set(Link::PERFECT),
-        Fault::NoDns | Fault::Size | Fault::Reset => {}
-    }
-    Instant::now()
 }

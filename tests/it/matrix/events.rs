@@ -27,9 +27,10 @@ pub(super) struct Told {
 }
 
 impl Told {
-    /// Whether its source was lost.
+    /// Whether its source was lost; one of a publisher waits for the next.
     pub(super) fn is_loss(&self) -> bool {
-        matches!(&self.what, What::State(state) if matches!(state.as_str(), "stalled" | "backoff" | "failed"))
+        let lost = ["stalled", "backoff", "failed", "waiting"];
+        matches!(&self.what, What::State(state) if lost.contains(&state.as_str()))
     }
 
     pub(super) fn is_running(&self) -> bool {

@@ -1,71 +1,52 @@
-//! What a cell works with: its camera, the proxy before it, and the engine that watches them all.
+//! What a cell works with: its peer, and the engine that watches them all.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use super::events::Events;
+use super::publisher::Publisher;
+use super::served::Served;
 use super::table::{Cell, Fault, Kind};
-use crate::fault_proxy::{FaultProxy, Protocol};
 use crate::harness::{Dsengine, Running, get, request, write};
-use crate::sources::Camera;
 
-/// The password of every camera, which nothing may show.
+/// The password of every camera and the token of every publisher, which nothing may show.
 pub(super) const CANARY: &str = "c4nary-0f-the-matr1x";
 /// The beginning of user and password as basic authorization writes them.
 const CANARY_BASE64: &str = "dmlld2VyOmM0bmFyeS0w";
 pub(super) const LIMIT: Duration = Duration::from_secs(60);
 
-/// A camera, and the proxy before it.
-pub(super) struct Peer {
-    pub(super) camera: Camera,
-    pub(super) proxy: FaultProxy,
-    pub(super) args: Vec<String>,
-    /// Whether the engine reaches the camera itself: a server that is not there refuses, where a proxy hangs up.
-    direct: bool,
-}
-
-impl Peer {
-    /// Starts the peer of a cell.
-    pub(super) fn start(test: &str, cell: &Cell) -> Option<Self> {
-        let transport = if cell.kind == Kind::RtspUdp { "udp" } else { "tcp" };
-        let mut args = words(&["--fps", "10", "--key-frames", "10", "--transport", transport]);
-        if cell.fault == Fault::Size {
-            args.extend(words(&["--resize", "480x368", "--after", "60"]));
-        }
-        let camera = start(test, 0, &args, CANARY)?;
-        let proxy = FaultProxy::start(Protocol::Rtsp, camera.port, 7);
-        let of_server = [Fault::Kill, Fault::Freeze, Fault::Unauthorized, Fault::NotFound, Fault::Codec];
-        Some(Self { camera, proxy, args, direct: of_server.contains(&cell.fault) })
-    }
+/// What a source gets its pictures from, and what can happen to that.
+pub(super) trait Peer: Send {
+    /// The source with this id, as a line of YAML.
+    fn source(&self, id: &str) -> String;
 
     /// The address with user and password.
-    pub(super) fn uri(&self) -> String {
-        let port = if self.direct { self.camera.port } else { self.proxy.port };
-        format!("rtsp://viewer:{CANARY}@127.0.0.1:{port}/cam")
+    fn uri(&self) -> String {
+        String::new()
     }
 
-    /// Kills the camera and starts one at the same port, with more arguments.
-    pub(super) fn replace(&mut self, more: &[&str], password: &str) {
-        self.camera.kill();
-        self.renew(more, password);
+    /// The same at another host.
+    fn address(&self, _host: &str) -> String {
+        String::new()
     }
 
-    /// Starts a camera in place of one that was killed.
-    pub(super) fn renew(&mut self, more: &[&str], password: &str) {
-        let args = [self.args.clone(), words(more)].concat();
-        self.camera = start("matrix", self.camera.port, &args, password).expect("it was there before");
-    }
+    /// Begins to send, where it connects to the engine: to the source with this id, on the engine with this page.
+    fn meet(&mut self, _page: &str, _id: &str) {}
+
+    /// Begins a fault.
+    fn begin(&mut self, fault: Fault);
+
+    /// Ends a fault; when it was over.
+    fn end(&mut self, fault: Fault) -> Instant;
 }
 
-fn words(args: &[&str]) -> Vec<String> {
-    args.iter().map(|arg| (*arg).to_owned()).collect()
-}
-
-fn start(test: &str, port: u16, args: &[String], password: &str) -> Option<Camera> {
-    let user = ["--user", "viewer", "--password", password];
-    let args: Vec<&str> = args.iter().map(String::as_str).chain(user).collect();
-    Camera::start(test, port, &args)
+/// Starts the peer of a cell; `None` after saying that it cannot be had here.
+pub(super) fn start(test: &str, cell: &Cell) -> Option<Box<dyn Peer>> {
+    Some(match cell.kind {
+        Kind::Whip => Box::new(Publisher::start()?),
+        _ => Box::new(Served::start(test, cell)?),
+    })
 }
 
 /// A running engine, with its events.

@@ -47,16 +47,6 @@ pub(super) enum Kind {
 
 impl Kind {
     pub(super) const ALL: [Self; 5] = [Self::RtspUdp, Self::RtspTcp, Self::Http, Self::Hls, Self::Whip];
-
-    /// Why no cell of the kind runs yet, if none does: this is the one place to switch them on, with a peer of the kind
-    /// in `rig`.
-    pub(super) fn unbuilt(self) -> Option<&'static str> {
-        match self {
-            Self::RtspUdp | Self::RtspTcp => None,
-            Self::Http | Self::Hls => Some("sources of HTTP have no peer in this table yet"),
-            Self::Whip => Some("sources of WebRTC have no peer in this table yet"),
-        }
-    }
 }
 
 /// What is expected of a cell.
@@ -66,6 +56,9 @@ pub(super) enum Expect {
     Back(Duration),
     /// The loss is noticed and the user's part named; once it is over, a restart brings the source back.
     Flagged,
+    /// The loss is noticed and what is refused is named; since it was granted before, the source is tried on, and is
+    /// back by itself within this time.
+    Named(Duration),
     /// An edit breaks the source, which is noticed; another brings it back.
     Edited,
     /// Frames go on without a failure.
@@ -87,11 +80,14 @@ pub(super) const HLS_TARGET: Duration = Duration::from_secs(1);
 const SOON: Expect = Expect::Back(Duration::from_secs(2));
 /// Back after any that passes by itself.
 const LATER: Expect = Expect::Back(Duration::from_secs(12));
+/// A server that has just started may not have its cameras yet.
+const NAMED: Expect = Expect::Named(Duration::from_secs(12));
 const WORSE: Expect = Expect::Worse(Duration::from_secs(12));
 const NO_SDP: Expect = Expect::Nothing("this kind has no description of its own");
 const NO_RTCP: Expect = Expect::Nothing("nothing keeps this kind alive beside its media");
 const NO_LOSS: Expect = Expect::Nothing("TCP sends again what is lost: it is only later");
 const WAITS: Expect = Expect::Nothing("the publisher connects to the engine");
+const UDP: Expect = Expect::Nothing("its packets are datagrams: no connection stands that could be reset");
 
 /// The matrix: one row for each fault, one column for each of [`Kind::ALL`].
 #[rustfmt::skip]
@@ -99,11 +95,11 @@ pub(super) const ROWS: &[(Fault, [Expect; 5])] = &[
     //                      RTSP UDP          RTSP TCP          HTTP              HLS               WHIP
     (Fault::Kill,         [SOON,             SOON,             SOON,             LATER,            SOON]),
     (Fault::Freeze,       [LATER,            LATER,            LATER,            LATER,            LATER]),
-    (Fault::Reset,        [SOON,             SOON,             SOON,             Expect::Holds,    SOON]),
+    (Fault::Reset,        [SOON,             SOON,             SOON,             Expect::Holds,    UDP]),
     (Fault::Refuse,       [LATER,            LATER,            LATER,            LATER,            WAITS]),
     (Fault::NoDns,        [Expect::Edited,   Expect::Edited,   Expect::Edited,   Expect::Edited,   WAITS]),
     (Fault::Unauthorized, [Expect::Flagged,  Expect::Flagged,  Expect::Flagged,  Expect::Flagged,  WAITS]),
-    (Fault::NotFound,     [Expect::Flagged,  Expect::Flagged,  Expect::Flagged,  Expect::Flagged,  WAITS]),
+    (Fault::NotFound,     [NAMED,            NAMED,            NAMED,            NAMED,            WAITS]),
     (Fault::WrongSdp,     [LATER,            LATER,            NO_SDP,           NO_SDP,           LATER]),
     (Fault::Codec,        [SOON,             SOON,             SOON,             LATER,            SOON]),
     (Fault::Size,         [Expect::Holds,    Expect::Holds,    Expect::Holds,    Expect::Holds,    Expect::Holds]),
@@ -123,13 +119,13 @@ pub(super) const ORDINARY: [(Fault, Kind); 10] = [
     (Fault::Reset, Kind::RtspTcp),
     (Fault::Unauthorized, Kind::RtspTcp),
     (Fault::WrongSdp, Kind::RtspTcp),
-    (Fault::Codec, Kind::RtspTcp),
+    (Fault::Kill, Kind::Whip),
     (Fault::Size, Kind::RtspTcp),
     (Fault::Silence, Kind::RtspUdp),
-    (Fault::Garbage, Kind::RtspTcp),
+    (Fault::Garbage, Kind::Http),
 ];
 
-/// A cell that can run.
+/// A cell of the matrix.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Cell {
     pub(super) fault: Fault,
@@ -152,18 +148,18 @@ impl Cell {
     }
 }
 
-/// Every cell of the kinds that are built.
+/// Every cell that means something.
 pub(super) fn cells() -> Vec<Cell> {
     let of_row = |(fault, expects): &(Fault, [Expect; 5])| {
         let fault = *fault;
         let cell = move |(kind, expect): (Kind, Expect)| Cell { fault, kind, expect };
         Kind::ALL.into_iter().zip(*expects).map(cell).collect::<Vec<_>>()
     };
-    let runs = |cell: &Cell| cell.kind.unbuilt().is_none() && !matches!(cell.expect, Expect::Nothing(_));
+    let runs = |cell: &Cell| !matches!(cell.expect, Expect::Nothing(_));
     ROWS.iter().flat_map(of_row).filter(runs).collect()
 }
 
 /// The cell of a fault and a kind.
 pub(super) fn cell((fault, kind): (Fault, Kind)) -> Cell {
-    cells().into_iter().find(|cell| cell.fault == fault && cell.kind == kind).expect("it is in the table, and built")
+    cells().into_iter().find(|cell| cell.fault == fault && cell.kind == kind).expect("it means something")
 }

@@ -16,7 +16,7 @@ const LINES_MAX: usize = 10_000;
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// Whether the peer's library is installed; a loud skip where it is not, or where GStreamer lacks the elements.
-pub(super) fn is_there() -> bool {
+pub(crate) fn is_there() -> bool {
     gstreamer::init().unwrap();
     let lacking = ["webrtcbin", "nicesrc"].into_iter().find(|name| gstreamer::ElementFactory::find(name).is_none());
     let python = Command::new(root().join(PYTHON)).args(["-c", "import aiortc"]).stderr(Stdio::null()).status();
@@ -30,14 +30,14 @@ pub(super) fn is_there() -> bool {
 }
 
 /// A running peer. Killed when dropped.
-pub(super) struct Peer {
+pub(crate) struct Peer {
     child: Child,
     commands: ChildStdin,
     lines: Receiver<Value>,
 }
 
 impl Peer {
-    pub(super) fn start(args: &[&str]) -> Self {
+    pub(crate) fn start(args: &[&str]) -> Self {
         let mut child = Command::new(root().join(PYTHON))
             .arg(root().join("tests/doubles/webrtc_peer.py"))
             .args(args)
@@ -59,13 +59,13 @@ impl Peer {
 
     /// The status of the answer to its offer.
     #[track_caller]
-    pub(super) fn answered(&self) -> Value {
+    pub(crate) fn answered(&self) -> Value {
         self.wait(|line| line["is"] == "answered")
     }
 
     /// Waits for a line; passes over those before it.
     #[track_caller]
-    pub(super) fn wait(&self, wanted: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) fn wait(&self, wanted: impl Fn(&Value) -> bool) -> Value {
         let end = Instant::now() + LIMIT;
         loop {
             match self.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
@@ -76,15 +76,15 @@ impl Peer {
         }
     }
 
-    pub(super) fn tell(&mut self, command: &str) {
+    pub(crate) fn tell(&mut self, command: &str) {
         writeln!(self.commands, "{command}").unwrap();
     }
 
-    pub(super) fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         signal(self.child.id(), name);
     }
 
-    pub(super) fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
