@@ -52,6 +52,7 @@
 mod cause;
 mod change;
 mod check;
+pub mod evidence;
 mod outlet;
 pub(crate) mod pace;
 pub mod scene;
@@ -192,6 +193,12 @@ pub trait Backend: Send {
 
     /// Stops every source within `deadline`, as [`remove_source`](Self::remove_source) does.
     fn stop(&mut self, deadline: Duration);
+
+    /// What is kept of a source's encoded stream; `None` where the backend keeps nothing, which is the default, or the
+    /// source's plan asks for nothing.
+    fn evidence(&self, _source: &SourceId) -> Option<Arc<dyn evidence::Evidence>> {
+        None
+    }
 
     /// Answers a publisher's SDP offer for `source` with this backend's SDP answer. Only for sources that wait for a
     /// publisher ([`SourceState::Waiting`]).
