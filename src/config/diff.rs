@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::plan::{HandlerPlan, ModelPlan, Plan, SourcePlan, StrategyPlan};
+use super::plan::{EvidencePlan, HandlerPlan, ModelPlan, Plan, SourcePlan, StrategyPlan};
 use crate::types::SourceId;
 
 /// Differences among items of one kind.
@@ -242,11 +242,16 @@ impl SourcePlan {
             every: _,
             zones: _,
             blackout: _,
+            evidence,
             confidence: _,
             alerts: _,
             retry: _,
         } = self;
+        // Evidence of the stream that is analysed is taken inside its pipeline, which also measures the delay between
+        // both streams where evidence has its own; the address of that one may change.
+        let is_inside = |evidence: &Option<EvidencePlan>| evidence.as_ref().map(|plan| plan.stream.is_none());
         (id, input, realtime, repeat) == (&other.id, &other.input, &other.realtime, &other.repeat)
+            && is_inside(evidence) == is_inside(&other.evidence)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
-use super::{Site, blackout, hardly_reached, merged, not_built, overrides, retry_plan, zones_of};
+use super::{Site, blackout, evidence, hardly_reached, merged, not_built, overrides, retry_plan, zones_of};
 use crate::config::kinds::sources as kinds;
 use crate::config::plan::{ENGINE_SOURCE, SourcePlan};
 use crate::config::schema::{Recovery, SourceEntry, SourceType};
@@ -29,24 +29,23 @@ pub(super) fn build(
             continue;
         };
         let id = entry.id.clone().unwrap_or_else(|| source_uri::generated_id(&parsed, index));
+        let at = if entry.id.is_some() { format!("{path}.id") } else { path.clone() };
         if matches!(one_line(&id), Cow::Owned(_)) {
             // It is used as a thread name and in log lines.
-            let at = if entry.id.is_some() { format!("{path}.id") } else { path.clone() };
             site.wrong(&at, "a source's name holds a control character", "give it an `id` of printable characters");
         }
         if id == ENGINE_SOURCE {
-            let at = if entry.id.is_some() { format!("{path}.id") } else { path.clone() };
             let message = format!("no source may be named `{id}`: the engine's own alerts have that name");
             site.wrong(&at, message, "give it another `id`");
         }
         if ids.contains(&id) {
-            let at = if entry.id.is_some() { format!("{path}.id") } else { path.clone() };
             site.wrong(&at, format!("two sources are named `{id}`"), "give each an `id` of its own");
         }
         ids.push(id.clone());
         let own = zones_of(&entry.zones, &format!("{path}.zones"), site);
-        let alerts = overrides::source(entry.alerts, &format!("{path}.alerts"), &timezone, site);
+        let alerts = overrides::source(entry.alerts.clone(), &format!("{path}.alerts"), &timezone, site);
         let blackout = blackout::build(&entry.blackout, &format!("{path}.blackout"), site);
+        let evidence = evidence::build(&entry, &parsed, &path, site);
         if let Parsed::Input { input, .. } = &parsed {
             site.inputs.insert(SourceId::from(id.as_str()), input.clone());
         }
@@ -73,6 +72,7 @@ pub(super) fn build(
             every: 1,
             zones: merged(zones, own),
             blackout,
+            evidence,
             confidence: entry.confidence_threshold.map(|score| score as f32),
             alerts,
             retry: retry_plan(recovery, entry.max_retries, entry.retry_delay, entry.timeout),
@@ -91,16 +91,17 @@ pub(super) fn build(
 }
 
 fn input(entry: &SourceEntry, path: &str, site: &mut Site<'_>) -> Option<Parsed> {
-    let uri = match (&entry.uri, entry.kind) {
-        (Some(uri), _) => uri.as_str(),
-        (None, Some(SourceType::Test)) => "test",
-        (None, _) if site.places.is_set(&format!("{path}.uri")) => return None,
+    let is_set = |key: &str| site.places.is_set(&format!("{path}.{key}"));
+    let is_reported = is_set("uri") || is_set("streams");
+    let (uri, at) = match (evidence::analysed(entry, path, site), entry.kind) {
+        (Some(found), _) => found,
+        (None, Some(SourceType::Test)) if !is_reported => ("test", format!("{path}.uri")),
+        (None, _) if is_reported => return None,
         (None, _) => {
             site.wrong(path, format!("`{path}` has no `uri`"), "`uri` is needed: a path, rtsp://…, test, scene:NAME");
             return None;
         }
     };
-    let at = format!("{path}.uri");
     let implied = match source_uri::kind_of(uri) {
         Ok(implied) => implied,
         Err((message, label)) => {

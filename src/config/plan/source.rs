@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::camera::Camera;
+use super::evidence::EvidencePlan;
 use super::policy::SourceAlerts;
 use crate::types::{Blackout, SourceId, Zone};
 
@@ -25,6 +26,8 @@ pub struct SourcePlan {
     pub blackout: Blackout,
     /// Overrides `detection.confidence_threshold` for this source.
     pub confidence: Option<f32>,
+    /// What is kept of its encoded stream.
+    pub evidence: Option<EvidencePlan>,
     /// Its alert policy, where that differs from the general one.
     pub alerts: SourceAlerts,
     /// Its restart policy.
@@ -46,6 +49,7 @@ impl SourcePlan {
             zones: Arc::new([]),
             blackout: Blackout::default(),
             confidence: None,
+            evidence: None,
             alerts: SourceAlerts::default(),
             retry,
             realtime: false,
