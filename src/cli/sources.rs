@@ -5,6 +5,7 @@ use hyper::Method;
 use serde_json::{Map, Value, json};
 
 use super::client::{Client, segment};
+use super::evidence::{self, Evidence};
 use super::exit::Exit;
 
 #[derive(clap::Args)]
@@ -29,6 +30,8 @@ enum Command {
     Disable(Named),
     /// Stop a source and start it again
     Restart(Restart),
+    /// Write a clip or a picture of what is kept of a camera's encoded stream
+    Evidence(Evidence),
 }
 
 /// A change that may be kept.
@@ -94,6 +97,7 @@ pub(crate) fn run(args: &Args) -> Exit {
         Command::Remove(named) => named.ask(&Method::DELETE, ""),
         Command::Enable(named) => named.ask(&Method::POST, "/enable"),
         Command::Disable(named) => named.ask(&Method::POST, "/disable"),
+        Command::Evidence(evidence) => evidence.run(),
         Command::Restart(Restart { id, client }) => {
             let done = client.ask(&Method::POST, &format!("/api/v1/sources/{}/restart", segment(id)), None);
             Exit::of(done.map(|_| {
@@ -130,10 +134,17 @@ fn list(client: &Client) -> Result<(), Exit> {
             status["fps"].as_f64().unwrap_or(0.0),
             status["judged"].as_u64().unwrap_or(0),
             text(&source["origin"]),
-            text(&source["config"]["uri"]),
+            text(if source["config"]["uri"].is_null() {
+                &source["config"]["streams"]["detect"]
+            } else {
+                &source["config"]["uri"]
+            }),
         );
         if let Some(error) = status["error"].as_str() {
             println!("  error: {error}");
+        }
+        if let Some(line) = evidence::line(&status["evidence"]) {
+            println!("  {line}");
         }
     }
     Ok(())

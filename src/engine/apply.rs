@@ -185,7 +185,8 @@ impl Owner {
     fn change_sources(&self, next: &Plan, diff: &Diff, undo: &mut Undo) -> Result<(), Error> {
         for id in &diff.sources.changed {
             let (Some(old), Some(new)) = (source(&self.plan, id), source(next, id)) else { continue };
-            if old.same_input(new) && (old.fps, old.every, &old.retry) != (new.fps, new.every, &new.retry) {
+            let of_backend = |plan: &SourcePlan| (plan.fps, plan.every, plan.retry.clone(), plan.evidence.clone());
+            if old.same_input(new) && of_backend(old) != of_backend(new) {
                 undo.changed.push(old.clone());
                 self.parts.backends.change(new).map_err(|error| error.about(format!("sources[{id}]")))?;
             }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use crate::backend::evidence::Evidence;
 use crate::backend::scene::SceneBackend;
 use crate::backend::trace::TraceBackend;
 use crate::backend::{Backend, Sink};
@@ -118,6 +119,12 @@ impl Backends {
         if let Some(backend) = sources.remove(source).and_then(|kind| running.get_mut(&kind)) {
             backend.remove_source(source, REMOVE_WAIT);
         }
+    }
+
+    /// What is kept of a source's encoded stream, if anything is.
+    pub(super) fn evidence(&self, source: &SourceId) -> Option<Arc<dyn Evidence>> {
+        let state = self.state.lock();
+        state.running.get(state.sources.get(source)?)?.evidence(source)
     }
 
     /// Passes a publisher's SDP offer to the source's backend; returns the answer.

@@ -23,6 +23,7 @@ use super::view::status::{AlertStatus, HandlerStatus, PluginStatus, Status, Stra
 use super::view::strategy::StrategyBoard;
 use crate::alert::records::Records;
 use crate::alert::{Commanded, Outbox, Switches};
+use crate::backend::evidence::Evidence;
 use crate::config::Plan;
 use crate::error::{Code, Error};
 use crate::guest::Files;
@@ -292,7 +293,8 @@ impl EngineApi for Handle {
         let alerts = AlertStatus::read(shared.parts.delivery.outbox(), shared.clock.monotonic_ns());
         let zones: BTreeMap<_, _> = view.plan.sources.iter().map(|source| (&source.id, &*source.zones)).collect();
         let status = |source: &Arc<SourceUnit>| {
-            source.route.status().with_zones(zones.get(&source.route.id).copied().unwrap_or_default())
+            let zones = zones.get(&source.route.id).copied().unwrap_or_default();
+            source.route.status().with_zones(zones).with_evidence(source.evidence.as_deref())
         };
         let sources = view.sources.iter().map(status).collect();
         let off = |name: &str| view.models.iter().any(|model| model.plan.name == name && model.is_off());
@@ -338,12 +340,20 @@ impl EngineApi for Handle {
     }
 
     fn metrics_text(&self) -> String {
-        let problems = self.status().problems.len();
+        let status = self.status();
         let metrics = &self.0.metrics;
-        metrics.problems.set(problems as i64);
+        metrics.problems.set(status.problems.len() as i64);
+        for source in &status.sources {
+            source.export_evidence(metrics);
+        }
         metrics.queue("inference").set(self.0.parts.pool.waiting() as i64);
         metrics.queue("changes").set(self.0.owner.queue.len() as i64);
         self.0.metrics.render()
+    }
+
+    fn evidence(&self, source: &str) -> Option<Arc<dyn Evidence>> {
+        let view = self.0.view();
+        view.sources.iter().find(|unit| unit.route.id.as_str() == source)?.evidence.clone()
     }
 
     fn count_refused(&self, reason: &'static str) {

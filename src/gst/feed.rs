@@ -16,6 +16,7 @@ use gstreamer_video as gst_video;
 use super::camera::{Attempts, Session, Verdict};
 use super::close::close;
 use super::decode::{clip_decodebin, tune_decoders};
+use super::evidence::{self, Record};
 use super::failure::{ENCRYPTED, of_clip};
 use super::observed::Observed;
 use super::turn::Turn;
@@ -50,6 +51,8 @@ pub(super) struct Feed {
     error: Option<gst::Message>,
     /// The RTSP session, for a camera.
     session: Option<Session>,
+    /// What it does for evidence.
+    record: Record,
     /// The file, where it plays one.
     clip: Option<PathBuf>,
 }
@@ -64,10 +67,9 @@ impl Feed {
         let pipeline = gst::Pipeline::new();
         let bus = pipeline.bus().ok_or("the pipeline has no bus")?;
         let observed = Arc::new(Observed::default());
-        let appsink = appsink(pacing, &observed);
-        let convert = make("videoconvert")?;
-        add(&pipeline, &[&convert, appsink.upcast_ref()])?;
-        convert.link(&appsink).map_err(|_| "videoconvert and appsink do not link")?;
+        let record = attempts.record.clone();
+        let end = if record.is_own() { evidence::packets(&pipeline) } else { pictures(&pipeline, pacing, &observed) };
+        let (appsink, convert) = end?;
         tune_decoders(&pipeline, &observed);
         match (input, &mut session) {
             (Input::File(path), _) => file(&pipeline, path, &convert, &observed)?,
@@ -90,6 +92,7 @@ impl Feed {
             missing,
             error,
             session,
+            record,
             clip: input.file().map(Path::to_owned),
         };
         if feed.pipeline.set_state(gst::State::Playing).is_err() {
@@ -104,6 +107,11 @@ impl Feed {
         let sample = self.appsink.try_pull_sample(wait)?;
         self.pulled += 1;
         Some(sample)
+    }
+
+    /// Measures for evidence when a frame says that it was captured, in Unix time, against the arrival of its packets.
+    pub(super) fn measure(&self, sample: &gst::Sample, captured_ns: u64) {
+        self.record.measure(sample, &self.pipeline, captured_ns);
     }
 
     /// Whether every frame has been pulled and none will follow.
@@ -275,6 +283,18 @@ impl Drop for Feed {
 
 fn missing(name: &str) -> String {
     format!("GStreamer has no {name} here (`dsengine doctor` names the package)")
+}
+
+/// The end of a pipeline that decodes: what takes decoded pictures, and the sink.
+fn pictures(
+    pipeline: &gst::Pipeline,
+    pacing: Pacing,
+    observed: &Arc<Observed>,
+) -> Result<(gst_app::AppSink, gst::Element), String> {
+    let (appsink, convert) = (appsink(pacing, observed), make("videoconvert")?);
+    add(pipeline, &[&convert, appsink.upcast_ref()])?;
+    convert.link(&appsink).map_err(|_| "videoconvert and appsink do not link")?;
+    Ok((appsink, convert))
 }
 
 pub(super) fn make(factory: &str) -> Result<gst::Element, String> {

@@ -12,6 +12,7 @@ mod colour;
 mod decode;
 mod doctor;
 mod encode;
+mod evidence;
 mod extent;
 mod failure;
 mod feed;

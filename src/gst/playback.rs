@@ -8,6 +8,7 @@ use gstreamer as gst;
 use gstreamer_video as gst_video;
 
 use super::camera::Attempts;
+use super::evidence::Record;
 use super::feed::Feed;
 use super::picture;
 use crate::backend::Failure;
@@ -34,8 +35,8 @@ pub(super) struct Playback {
 }
 
 impl Playback {
-    pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { attempts: Attempts { clock, udp: Arc::default() } }
+    pub(super) fn new(clock: Arc<dyn Clock>, record: Record) -> Self {
+        Self { attempts: Attempts { clock, udp: Arc::default(), record } }
     }
 }
 
@@ -55,18 +56,23 @@ impl Origin for Playback {
             let (first_frame, gap, look) = (FILE_SILENCE, FILE_SILENCE, FILE_LOOK);
             return Limits { first_frame, gap, look, patience: FILE_PATIENCE };
         }
-        let RetryPlan { first_frame, gap, .. } = plan.retry;
-        let (first_frame, gap) = match plan.input {
-            Input::Rtsp(_) => (first_frame, gap - NETWORK_TAIL.min(gap / 2)),
-            // A low frame rate is not silence: the next frame is due after `1 / fps`.
-            Input::Test { fps, .. } => {
-                let due = Duration::try_from_secs_f64(2.0 / fps).unwrap_or(Duration::MAX);
-                (first_frame.max(due), gap.max(due))
-            }
-            _ => (first_frame, gap),
-        };
-        Limits { first_frame, gap, look: Duration::MAX, patience: LIVE_PATIENCE }
+        live_limits(plan)
     }
+}
+
+/// The limits on the silence of a live source.
+pub(super) fn live_limits(plan: &SourcePlan) -> Limits {
+    let RetryPlan { first_frame, gap, .. } = plan.retry;
+    let (first_frame, gap) = match plan.input {
+        Input::Rtsp(_) => (first_frame, gap - NETWORK_TAIL.min(gap / 2)),
+        // A low frame rate is not silence: the next frame is due after `1 / fps`.
+        Input::Test { fps, .. } => {
+            let due = Duration::try_from_secs_f64(2.0 / fps).unwrap_or(Duration::MAX);
+            (first_frame.max(due), gap.max(due))
+        }
+        _ => (first_frame, gap),
+    };
+    Limits { first_frame, gap, look: Duration::MAX, patience: LIVE_PATIENCE }
 }
 
 /// Checks that a path is a readable regular file: a pipe or a device could block the thread for ever.
@@ -113,6 +119,7 @@ impl Attempt for Feed {
     fn fill(&mut self, Decoded { sample, info }: Decoded, frame: &mut Frame) -> Result<(), &'static str> {
         let info = info.ok_or("its caps say nothing of its size")?;
         let picture = picture::picture(&sample, &info, self.turn())?;
+        self.measure(&sample, frame.captured_unix_ns);
         (frame.width, frame.height) = (picture.width, picture.height);
         frame.picture = Some(picture);
         Ok(())

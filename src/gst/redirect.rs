@@ -101,6 +101,7 @@ mod tests {
     use std::time::Duration;
 
     use super::super::camera::Attempts;
+    use super::super::evidence::Record;
     use super::super::feed::Feed;
     use super::*;
     use crate::backend::supervise::Pacing;
@@ -159,7 +160,7 @@ mod tests {
     fn attempt(uri: &str) -> Failure {
         gst::init().unwrap();
         let input = Input::Rtsp(Box::new(Camera::read(uri).unwrap()));
-        let attempts = Attempts { clock: Arc::new(Still), udp: Arc::default() };
+        let attempts = Attempts { clock: Arc::new(Still), udp: Arc::default(), record: Record::No };
         let mut feed = Feed::start(&input, Pacing::Live, &attempts).unwrap();
         for _ in 0..4_000 {
             if let Some(failure) = feed.failure() {

@@ -1,7 +1,7 @@
 //! A camera for tests: a real RTSP server that sends H.264 of GStreamer's test picture. It is a process of its
 //! own, because a server can only be frozen (SIGSTOP) or killed together with its process.
 //!
-//! `rtsp_server [--port N] [--path /P] [--size WxH] [--fps N] [--frames N] [--user NAME --password WORD] [--transport tcp|udp] [--sound] [--tls FILE] [--key-frames N]`;
+//! `rtsp_server [--port N] [--path /P] [--size WxH] [--fps N] [--frames N] [--user NAME --password WORD] [--transport tcp|udp] [--sound] [--tls FILE] [--key-frames N] [--pattern NAME] [--bitrate KBIT] [--codec h264|h265]`;
 //! it prints the port on one line, serves on the loopback address, and ends when its standard input closes. With
 //! `--frames` the stream ends after so many, and begins again for the next who asks.
 
@@ -27,10 +27,21 @@ fn main() {
     let fps = option("--fps").unwrap_or_else(|| "25".into());
     let frames = option("--frames").unwrap_or_else(|| "-1".into());
     let apart = option("--key-frames").unwrap_or_else(|| "25".into());
-    let encoder = if gst::ElementFactory::find("x264enc").is_some() {
-        format!("x264enc tune=zerolatency speed-preset=ultrafast key-int-max={apart}")
+    let pattern = option("--pattern").unwrap_or_else(|| "ball".into());
+    let bitrate = option("--bitrate").unwrap_or_else(|| "2048".into());
+    let is_h265 = option("--codec").as_deref() == Some("h265");
+    let coded = if is_h265 {
+        format!(
+            "x265enc tune=zerolatency speed-preset=ultrafast key-int-max={apart} bitrate={bitrate} \
+             ! h265parse ! rtph265pay"
+        )
+    } else if gst::ElementFactory::find("x264enc").is_some() {
+        format!(
+            "x264enc tune=zerolatency speed-preset=ultrafast key-int-max={apart} bitrate={bitrate} \
+             ! h264parse ! rtph264pay"
+        )
     } else {
-        format!("openh264enc gop-size={apart}")
+        format!("openh264enc gop-size={apart} ! h264parse ! rtph264pay")
     };
     let factory = server::RTSPMediaFactory::new();
     factory.set_shared(true);
@@ -40,8 +51,8 @@ fn main() {
         _ => {}
     }
     let pictures = format!(
-        "( videotestsrc is-live=true pattern=ball num-buffers={frames} ! video/x-raw,format=I420,width={width},height={height},\
-         framerate={fps}/1 ! {encoder} ! h264parse ! rtph264pay name=pay0 pt=96 config-interval=1 )"
+        "( videotestsrc is-live=true pattern={pattern} num-buffers={frames} ! video/x-raw,format=I420,width={width},height={height},\
+         framerate={fps}/1 ! {coded} name=pay0 pt=96 config-interval=1 )"
     );
     let sound = "( audiotestsrc is-live=true ! alawenc ! rtppcmapay name=pay0 pt=8 )";
     factory.set_launch(if std::env::args().any(|arg| arg == "--sound") { sound } else { &pictures });

@@ -10,6 +10,7 @@ use super::status::{PluginStatus, Status};
 use crate::alert::Outbox;
 use crate::alert::Pictures;
 use crate::alert::records::Records;
+use crate::backend::evidence::Evidence;
 use crate::error::Error;
 use crate::guest::StateStatus;
 
@@ -43,6 +44,10 @@ pub trait EngineApi: Send + Sync {
     fn metrics_text(&self) -> String;
     /// A source's live view, while the source exists.
     fn live(&self, source: &str) -> Option<Arc<Live>>;
+    /// What is kept of a source's encoded stream, if anything is.
+    fn evidence(&self, _source: &str) -> Option<Arc<dyn Evidence>> {
+        None
+    }
     /// Counts a request that was refused; `reason` is a constant word.
     fn count_refused(&self, _reason: &'static str) {}
     /// What takes the alerts and keeps their cases; `None` if there is none.

@@ -8,7 +8,8 @@ use utoipa::ToSchema;
 
 use crate::alert::{Outbox, Standing};
 use crate::backend::SourceState;
-use crate::telemetry::{AlertOutcome, SourceMetrics};
+use crate::backend::evidence::{Evidence, EvidenceStatus};
+use crate::telemetry::{AlertOutcome, EvidenceFigures, Metrics, SourceMetrics};
 use crate::types::{SourceId, Zone, count};
 
 /// One limit of the engine itself.
@@ -74,6 +75,9 @@ pub struct SourceStatus {
     pub remedy: Option<String>,
     /// The areas of its picture that rules know by name.
     pub zones: Vec<ZoneStatus>,
+    /// What is kept of its encoded stream; absent where nothing is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<EvidenceStatus>,
 }
 
 /// An area of a source's picture.
@@ -209,6 +213,7 @@ impl SourceStatus {
             error,
             zones: Vec::new(),
             remedy: None,
+            evidence: None,
         }
     }
 
@@ -218,6 +223,30 @@ impl SourceStatus {
         let corners = |zone: &Zone| zone.polygon.points().iter().map(|point| [point.x, point.y]).collect();
         let zones = zones.iter().map(|zone| ZoneStatus { name: zone.name.clone(), points: corners(zone) });
         Self { zones: zones.collect(), ..self }
+    }
+
+    /// Adds what is kept of its encoded stream.
+    #[must_use]
+    pub fn with_evidence(self, evidence: Option<&dyn Evidence>) -> Self {
+        Self { evidence: evidence.map(Evidence::status), ..self }
+    }
+
+    /// Why nothing new is kept of its encoded stream, as a sentence.
+    pub(super) fn evidence_problem(&self) -> Option<String> {
+        let evidence = self.evidence.as_ref()?;
+        let (error, id) = (evidence.error.as_ref()?, &self.id);
+        Some(match evidence.state {
+            Some(state) => format!("the evidence stream of source {id} is {state}: {error}"),
+            None => format!("no evidence of source {id} is kept: {error}"),
+        })
+    }
+
+    /// Sets the metrics of what is kept.
+    pub(in crate::engine) fn export_evidence(&self, metrics: &Metrics) {
+        let Some(evidence) = &self.evidence else { return };
+        let EvidenceStatus { state, reconnects, seconds, bytes, dropped, .. } = evidence.clone();
+        let figures = EvidenceFigures { state, reconnects, seconds, bytes, dropped };
+        metrics.evidence(&self.id.as_str().into(), &figures);
     }
 
     /// The problem as a sentence.
