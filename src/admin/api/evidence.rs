@@ -25,6 +25,7 @@ const BEFORE_S: f64 = 10.0;
 const SPAN_MAX_S: f64 = 3_600.0;
 /// JPEG quality of a picture.
 const QUALITY: u8 = 90;
+const MILLISECOND_NS: u64 = 1_000_000;
 /// Longest wait for a picture that has not arrived yet.
 const WAIT_MAX: Duration = Duration::from_secs(1);
 /// `Retry-After` where too much is being made.
@@ -173,7 +174,8 @@ fn moment(
 ) -> Result<u64, ApiError> {
     match (at, alert) {
         (Some(_), Some(_)) => Err(wrong("`at` and `alert` exclude each other")),
-        (Some(at), None) => read(at),
+        // The times in our answers are cut to the millisecond: the picture of one is found by its own time.
+        (Some(at), None) => read(at).map(|at_ns| at_ns.saturating_add(MILLISECOND_NS - 1)),
         (None, Some(id)) => {
             let (_, cased) = alerts::find(app, caller, id)?;
             if cased.alert.source.as_str() != source {

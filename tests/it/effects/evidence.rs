@@ -121,7 +121,7 @@ fn moment(value: &Value) -> f64 {
 fn evidence_is_kept_of_a_cameras_other_stream_and_given_out_as_clip_and_picture() {
     let (Some(small), Some(large)) = (Camera::start(TEST, 0, SMALL), Camera::start(TEST, 0, LARGE)) else { return };
     let bench = Bench::new();
-    let mut run = bench.start(&two_streams(small.port, large.port, ", evidence: { pre_seconds: 4 }"));
+    let mut run = bench.start(&two_streams(small.port, large.port, ", evidence: { pre_seconds: 30 }"));
     let page = run.page();
     let gate = wait(&mut run, &page, "gate", |gate| seconds(gate) >= 3.0 && gate["judged"].as_u64() > Some(0));
     let evidence = &gate["evidence"];
