@@ -129,7 +129,7 @@ mod tests {
         for (uri, user, location, peer, live) in [
             ("http://cam/live", None, "http://cam/live", "cam:80", true),
             ("HTTPS://cam:8443/a.M3U8?x=1", None, "https://cam:8443/a.M3U8?x=1", "cam:8443", true),
-            ("https://u:p@ss:w/?#@cam/clip.mp4", Some(("u", "p@ss:w/?#")), "https://cam/clip.mp4", "cam:443", false),
+            ("https://u:p:ss/w?#@cam/clip.mp4", Some(("u", "p:ss/w?#")), "https://cam/clip.mp4", "cam:443", false),
             ("http://a%40b:%3A@[::1]:81/x.MKV", Some(("a@b", ":")), "http://[::1]:81/x.MKV", "[::1]:81", false),
         ] {
             let web = Web::read(uri).unwrap_or_else(|why| panic!("{uri}: {why:?}"));
