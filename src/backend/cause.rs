@@ -212,7 +212,7 @@ impl Cause {
             ),
             Self::NotFound => (
                 format!("{peer} has nothing at this path (404 Not Found)"),
-                "write the path that its manual names into the uri",
+                "write the path in its manual into the uri",
             ),
             Self::Busy => (format!("{peer} serves no more viewers"), "close others, or let it allow more"),
             Self::Redirected(target) => (

@@ -68,7 +68,7 @@ fn what_is_wrong_with_an_address_is_one_sentence_with_its_remedy() {
         (at(closed.port), "connection refused): is the camera on"),
         (at(server(Some("401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"c\""))), "correct user and password"),
         (at(server(Some("403 Forbidden"))), "give the user the right there"),
-        (at(server(Some("404 Not Found"))), "write the path that its manual names"),
+        (at(server(Some("404 Not Found"))), "write the path in its manual"),
         (at(server(Some("503 Service Unavailable"))), "serves no more viewers"),
         (at(server(Some("404 Not Found"))).replace("rtsp://", "rtsps://"), "TLS"),
         ("/nowhere/a.mp4".to_owned(), "/nowhere/a.mp4"),

@@ -162,11 +162,12 @@ fn is_caps(word: &str) -> bool {
 
 /// Whether parentheses are closed in it: one more would end the chain.
 fn is_closed(word: &str) -> bool {
-    let depths = word.chars().scan(0_i32, |depth, c| {
-        *depth += i32::from(c == '(') - i32::from(c == ')');
-        Some(*depth)
+    let mut depth = 0_i32;
+    let never_below = word.chars().all(|c| {
+        depth += i32::from(c == '(') - i32::from(c == ')');
+        depth >= 0
     });
-    depths.fold(Some(0), |last, depth| last.filter(|_| depth >= 0).map(|_| depth)) == Some(0)
+    never_below && depth == 0
 }
 
 /// Whether a word sets a property. Names of elements are not set, so nothing can refer to them.
