@@ -38,7 +38,7 @@ pub(super) fn cannot(address: SocketAddr, error: &io::Error, key: &str) -> Error
             let holder = holder(port).map_or(String::new(), |(pid, name)| format!(" by {name} (pid {pid})"));
             Error::new(Code::Listen, format!("port {port} on {ip} is in use{holder}")).hint(hint)
         }
-        io::ErrorKind::AddrNotAvailable => Error::new(Code::Listen, format!("{ip} is no address of this machine"))
+        io::ErrorKind::AddrNotAvailable => Error::new(Code::Listen, format!("{ip} is not an address of this machine"))
             .hint("set monitoring.listen to one that `ip addr` lists, or to 0.0.0.0 for all"),
         _ => Error::new(Code::Listen, format!("cannot listen on {address}: {error}")).hint(hint),
     }

@@ -232,10 +232,9 @@ impl Cause {
             Self::NoTransport => {
                 (format!("the camera takes neither TCP nor UDP ({peer})"), "let it send over TCP, in its own settings")
             }
-            Self::NoVideo => (
-                format!("there is no video in what {peer} sends"),
-                "write the path of a stream with pictures into the uri",
-            ),
+            Self::NoVideo => {
+                (format!("there is no video in what {peer} sends"), "write the path of a video stream as uri")
+            }
             Self::NoDecoder(what, install) => (
                 format!("GStreamer has no {what} here"),
                 install.unwrap_or("install its package: `dsengine doctor` names it"),
@@ -257,7 +256,7 @@ fn login(peer: &str, given: bool) -> (String, &'static str) {
             "correct user and password in the uri; it is asked rarely until then, so that it locks nobody out",
         ),
         false => (
-            format!("{peer} wants a user and a password (401 Unauthorized)"),
+            format!("{peer} requires a user and a password (401 Unauthorized)"),
             "write user and password into the uri, before the host",
         ),
     }

@@ -19,7 +19,7 @@ pub struct Offer {
 pub struct Answer {
     /// The session description, with every address at which this side can be reached.
     pub sdp: String,
-    /// The session's name; whoever has it may end the session.
+    /// The session's name; it is enough to end the session.
     pub session: String,
 }
 
@@ -39,13 +39,13 @@ pub enum Unanswered {
 /// The WebRTC side of one source. Its calls wait for the network, a few seconds at most: do not make them on an async
 /// thread.
 pub trait Peers: Send + Sync {
-    /// Accepts a publisher, from whom the source's pictures come. There is one at a time.
+    /// Accepts a publisher of the source's pictures; one at a time.
     ///
     /// # Errors
     /// Why it was refused.
     fn publish(&self, offer: &Offer) -> Result<Answer, Unanswered>;
 
-    /// Accepts a viewer, to whom the source's stream goes as it is.
+    /// Accepts a viewer, which gets the source's stream as it is.
     ///
     /// # Errors
     /// Why it was refused.

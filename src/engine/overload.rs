@@ -41,7 +41,7 @@ pub(super) struct Overload {
 }
 
 impl Overload {
-    /// Checks, if it is time to. Returns the step that was taken or undone; what gives it up has been told.
+    /// Checks, if it is time to. Returns the step that was taken or undone; the caller has passed on what is given up.
     pub(super) fn check(&mut self, shared: &Shared, plan: &Plan, sample: &Sample, now_ns: u64) -> Option<Change> {
         if now_ns.saturating_sub(self.checked_ns) < CHECK_EVERY_NS {
             return None;

@@ -26,7 +26,7 @@ const SIZE: u32 = 192;
 
 /// Why a codec cannot be decoded.
 enum Lack {
-    /// There is no decoder.
+    /// No decoder is installed.
     Decoder,
     /// The decoder, where one was chosen, gives no usable picture, and why.
     Picture(Option<String>, String),

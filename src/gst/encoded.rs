@@ -22,7 +22,7 @@ const QUEUE_MAX: usize = 1_000;
 /// How far into a picture its first slice is looked for: parameter sets and messages come before it.
 const HEAD_BYTES_MAX: usize = 4_096;
 
-/// Why there is nothing to pass on.
+/// Why nothing can be passed on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Unfit {
     /// No picture has arrived yet.

@@ -31,7 +31,7 @@ struct Files {
 /// An element that plays the pictures, each when it is wanted.
 ///
 /// # Errors
-/// Why there is nothing to play.
+/// Why nothing can be played.
 pub(super) fn source(images: &Images, observed: &Arc<Observed>) -> Result<gst::Element, String> {
     let Files { paths, caps } = files(images)?;
     let fps = gst::Fraction::approximate_f64(images.fps).ok_or("its frame rate is not a number")?;

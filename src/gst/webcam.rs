@@ -96,7 +96,7 @@ mod tests {
         let missing = of("/dev/video-none");
         assert!(missing.reason.contains("there is no camera at /dev/video-none"), "{}", missing.reason);
         assert_eq!(missing.patience, Patience::Setting(3));
-        assert!(of(file.to_str().unwrap()).reason.contains("is no camera"), "a file");
+        assert!(of(file.to_str().unwrap()).reason.contains("is not a camera"), "a file");
         assert!(of("/dev/null").reason.contains("words"), "a device of another kind");
     }
 }

@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+pub use crate::types::BreakerState;
+
 /// The number of faults within a minute of frame time that opens it.
 pub const FAULTS_MAX: usize = 5;
 /// The window in which faults are counted.
@@ -10,29 +12,6 @@ const WINDOW_NS: u64 = 60_000_000_000;
 const BACKOFF_NS: u64 = 10_000_000_000;
 /// Maximum backoff.
 const BACKOFF_NS_MAX: u64 = 300_000_000_000;
-
-/// A breaker's state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum BreakerState {
-    /// Calls are admitted.
-    #[default]
-    Closed,
-    /// Calls are skipped.
-    Open,
-    /// The next call is a trial.
-    HalfOpen,
-}
-
-impl BreakerState {
-    /// The word used in metrics, logs and JSON.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Closed => "closed",
-            Self::Open => "open",
-            Self::HalfOpen => "half_open",
-        }
-    }
-}
 
 /// Counts faults and decides which calls are admitted.
 #[derive(Debug)]

@@ -67,7 +67,7 @@ fn described(error: &(dyn Error + 'static), host: &str, proxy: Option<&str>, wor
             return of_name(&peer, source.as_ref().map(|source| source as &dyn Display));
         }
         if last.contains("proxy authorization required") {
-            return format!("{peer} wants a user: write it into the variable, http://user:password@host:port");
+            return format!("{peer} requires a user: write it into the variable, http://user:password@host:port");
         }
         if last.contains("unsuccessful") && proxy.is_some() {
             return format!("{peer} does not let through to {host}: NO_PROXY={} goes round it", bare(host));
@@ -174,7 +174,7 @@ pub fn of_status(status: StatusCode) -> &'static str {
         403 => ": this user or token may not post there",
         404 | 410 => ": nothing takes alerts at this path; check the url",
         405 => ": it takes no POST at this path; check the url",
-        407 => ": the proxy wants a user; write it into the variable, http://user:password@host:port",
+        407 => ": the proxy requires a user; write it into the variable, http://user:password@host:port",
         408 | 504 => ": it was too slow to answer",
         413 => ": the alert is too large for it",
         429 => ": it wants fewer requests",

@@ -8,9 +8,9 @@ use hyper::header::{HeaderMap, WWW_AUTHENTICATE};
 use md5::Md5;
 use sha2::{Digest as _, Sha256};
 
-/// How a server wants a user to log in.
+/// How a user logs in at a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Challenge {
+pub enum Challenge {
     /// With name and password as they are.
     Basic,
     /// With a digest of them.
@@ -19,7 +19,7 @@ pub(super) enum Challenge {
 
 /// The parameters of a digest.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Digest {
+pub struct Digest {
     hash: Hash,
     realm: String,
     nonce: String,
@@ -37,21 +37,24 @@ enum Hash {
 }
 
 /// What is asked for.
-pub(super) struct Asked<'a> {
-    pub(super) method: &'a str,
+pub struct Asked<'a> {
+    /// The method.
+    pub method: &'a str,
     /// Path and query, as in the request line.
-    pub(super) path: &'a str,
+    pub path: &'a str,
 }
 
 /// A user's credentials.
-pub(super) struct As<'a> {
-    pub(super) name: &'a str,
-    pub(super) password: &'a str,
+pub struct As<'a> {
+    /// The name.
+    pub name: &'a str,
+    /// The password.
+    pub password: &'a str,
 }
 
 impl Challenge {
     /// The best of those that a server offers; `None` if there is none that can be answered.
-    pub(super) fn of(headers: &HeaderMap) -> Option<Self> {
+    pub fn of(headers: &HeaderMap) -> Option<Self> {
         let texts = headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
         let offered: Vec<(String, Vec<(String, String)>)> = texts.flat_map(challenges).collect();
         let digests = offered.iter().filter(|(scheme, _)| scheme == "digest");
@@ -62,12 +65,12 @@ impl Challenge {
     }
 
     /// Whether the last answer was right, and only its nonce too old.
-    pub(super) fn is_stale(&self) -> bool {
+    pub fn is_stale(&self) -> bool {
         matches!(self, Self::Digest(digest) if digest.is_stale)
     }
 
     /// The value of `Authorization`. `count` is the number of answers to this challenge, from 1, and `own` a nonce.
-    pub(super) fn answer(&self, user: &As<'_>, asked: &Asked<'_>, count: u32, own: &str) -> String {
+    pub fn answer(&self, user: &As<'_>, asked: &Asked<'_>, count: u32, own: &str) -> String {
         match self {
             Self::Basic => format!("Basic {}", STANDARD.encode(format!("{}:{}", user.name, user.password))),
             Self::Digest(digest) => digest.answer(user, asked, count, own),
@@ -85,7 +88,7 @@ impl Digest {
         };
         let quality = field("qop");
         let counts = quality.as_deref().is_some_and(|all| all.split(',').any(|one| one.trim() == "auth"));
-        // A server that wants the body in the digest only.
+        // Only `auth-int` is offered, which needs the body.
         if quality.is_some() && !counts {
             return None;
         }

@@ -18,6 +18,7 @@ mod trust;
 
 pub use dial::{Dialer, Io};
 pub use failure::{of_broker, of_connection, of_mail_connection, of_name, of_status};
+pub use login::{As, Asked, Challenge};
 pub use pin::pinned;
 pub use proxy::{Connector, Opening, Proxies, Stream};
 pub use reader::{Access, Part, Reader};

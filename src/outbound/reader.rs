@@ -50,7 +50,7 @@ pub struct Reader {
     client: Client<Connector, Empty<Bytes>>,
     proxies: Proxies,
     opening: Opening,
-    /// How the place wants the user to log in, and how often it was answered.
+    /// How the user logs in there, and how often that was answered.
     login: Option<(Challenge, u32)>,
 }
 

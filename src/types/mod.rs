@@ -6,6 +6,7 @@
 
 mod alert;
 mod blackout;
+mod breaker;
 mod clock;
 mod detection;
 mod finding;
@@ -23,6 +24,7 @@ pub use alert::{
     TAG_BYTES_MAX, TAGS_MAX, add_tags, wrong_tag,
 };
 pub use blackout::{Blackout, Unmasked};
+pub use breaker::BreakerState;
 pub use clock::Clock;
 #[cfg(test)]
 pub(crate) use clock::TestClock;

@@ -203,7 +203,7 @@ fn failures_are_told_apart_with_what_to_do_and_what_lasts_is_not_hammered() {
             true,
         ),
         (Some(DIGEST), "rtsp://admin:wr0ng-canary@127.0.0.1:PORT/s", "refuses the user or the password (401", true),
-        (Some(DIGEST), "rtsp://127.0.0.1:PORT/s", "wants a user and a password (401", true),
+        (Some(DIGEST), "rtsp://127.0.0.1:PORT/s", "requires a user and a password (401", true),
         (
             Some(Says::Status("403 Forbidden")),
             "rtsp://a:b@127.0.0.1:PORT/s",
@@ -245,7 +245,7 @@ fn failures_are_told_apart_with_what_to_do_and_what_lasts_is_not_hammered() {
         ),
         (Some(SETUP_LOGIN), "rtsp://a:wr0ng-canary@127.0.0.1:PORT/s", "refuses the user or the password (401", true),
         (Some(PLAY_LOGIN), "rtsp://a:wr0ng-canary@127.0.0.1:PORT/s", "refuses the user or the password (401", true),
-        (Some(SETUP_LOGIN), "rtsp://127.0.0.1:PORT/s", "wants a user and a password (401", true),
+        (Some(SETUP_LOGIN), "rtsp://127.0.0.1:PORT/s", "requires a user and a password (401", true),
         (Some(Says::At("SETUP", "403 Forbidden")), "rtsp://127.0.0.1:PORT/s", "does not let this user see it", true),
         (Some(Says::At("PLAY", "403 Forbidden")), "rtsp://127.0.0.1:PORT/s", "does not let this user see it", true),
         (Some(Says::At("SETUP", "404 Not Found")), "rtsp://127.0.0.1:PORT/s", "has nothing at this path (404", true),

@@ -48,7 +48,7 @@ fn a_key_of_another_kind_is_refused() {
         assert!(error.contains(expected), "{entry}: {error}");
     }
     let error = plan_of("sources: [{id: a, uri: test, parameters: {latency: 5}}]\n").unwrap_err();
-    assert!(error.contains("`latency` is no parameter of a test source"), "{error}");
+    assert!(error.contains("`latency` is not a parameter of a test source"), "{error}");
     let error = plan_of("alerts: {handlers: [{name: file, config: {url: \"https://x/y\"}}]}\n").unwrap_err();
     assert!(error.contains("it takes backup_count, format, log_file, max_size_mb, rotate"), "{error}");
 }

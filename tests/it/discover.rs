@@ -87,7 +87,7 @@ fn a_camera_is_found_by_multicast_and_its_block_is_a_configuration() {
 fn a_camera_that_wants_a_login_says_so() {
     let camera = Camera::start(&guarded(json!({})));
     let out = camera.discover(&[]).expect(0);
-    assert!(out.stdout.contains("it wants a user and a password: give them with --user"), "{}", out.stdout);
+    assert!(out.stdout.contains("it requires a user and a password: give them with --user"), "{}", out.stdout);
     assert!(!out.stdout.contains("sources:"), "{}", out.stdout);
     let out = camera.discover(&["--user", "nobody"]).expect(0);
     assert!(out.stdout.contains("it refuses the user or the password"), "{}", out.stdout);

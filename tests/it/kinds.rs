@@ -111,7 +111,7 @@ fn a_camera_that_is_not_there_is_said_so_and_asked_for_ever_more_rarely() {
     let file = dir.path().join("video0");
     std::fs::write(&file, "x").unwrap();
     let told = faults(&story(&source(&file.display().to_string(), "type: webcam"), |story| !faults(story).is_empty()));
-    assert!(told[0].0.contains("video0 is no camera"), "{told:?}");
+    assert!(told[0].0.contains("video0 is not a camera"), "{told:?}");
     let error = plan_of("sources: [{ type: webcam, uri: front }]").unwrap_err();
     assert!(error.contains("a webcam is a number or the path of a device"), "{error}");
 }

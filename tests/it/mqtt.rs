@@ -277,7 +277,7 @@ fn a_broker_is_reached_over_tls_by_the_authorities_that_are_told() {
             "is of an authority that this machine does not trust: name its file as config.ca_file",
         ),
         ("mqtts", "127.0.0.1", &*named, "is for another name than 127.0.0.1"),
-        ("mqtt", "127.0.0.1", "", "mqtts:// where it wants TLS"),
+        ("mqtt", "127.0.0.1", "", "mqtts:// where it uses TLS"),
     ] {
         let said = bench.run(&handler(scheme, host, keys), ONCE, 1);
         assert!(said.contains(told), "{said}");

@@ -439,19 +439,19 @@ fn failures_of_a_web_address_are_told_apart_with_what_to_do() {
         ("https://127.0.0.1:PORT/s", "", "127.0.0.1:PORT speaks no TLS on this port: write http://", true),
         ("http://127.0.0.1:PORT/hangup", "", "127.0.0.1:PORT hung up before it answered", false),
         ("http://127.0.0.1:PORT/ssh", "", "127.0.0.1:PORT does not speak HTTP", true),
-        ("http://127.0.0.1:PORT/401", "", "wants a user and a password (401", true),
+        ("http://127.0.0.1:PORT/401", "", "requires a user and a password (401", true),
         ("http://u:wr0ng-canary@127.0.0.1:PORT/401", "", "refuses the user or the password (401", true),
         ("http://127.0.0.1:PORT/403", "", "does not let this user see it (403", true),
         ("http://127.0.0.1:PORT/404?token=canary", "", "has nothing at this path (404", true),
         ("http://127.0.0.1:PORT/503", "", "serves no more viewers", false),
         ("http://127.0.0.1:PORT/500", "", "127.0.0.1:PORT answers 500", false),
-        ("http://127.0.0.1:PORT/page", "", "sends text/html, which is no video", true),
-        ("http://127.0.0.1:PORT/picture", "", "sends image/jpeg, which is no video", true),
+        ("http://127.0.0.1:PORT/page", "", "sends text/html, which is not video", true),
+        ("http://127.0.0.1:PORT/picture", "", "sends image/jpeg, which is not video", true),
         ("http://127.0.0.1:PORT/ends", "", "has an end, as a clip has", true),
         ("http://127.0.0.1:PORT/ring", "", "sends it on to one address after the other", true),
         ("http://127.0.0.1:PORT/nowhere", "", "sends it on to no address that can be read", true),
         ("http://127.0.0.1:PORT/list", "", "cannot be played (it does not begin with #EXTM3U)", true),
-        ("http://127.0.0.1:PORT/list", "form: stream", "sends application/x-mpegurl, which is no video", true),
+        ("http://127.0.0.1:PORT/list", "form: stream", "sends application/x-mpegurl, which is not video", true),
         ("http://127.0.0.1:PORT/large", "", "does not speak HTTP", true),
     ];
     let filled =
@@ -583,6 +583,13 @@ fn a_silent_server_is_noticed_and_a_slow_one_is_not_given_up() {
     let story = sink.wait("mute", MINUTE, |s| !reasons(s).is_empty());
     let reason = &reasons(&story)[0];
     assert!(reason.starts_with("no first frame for 1") && reason.contains("does not answer"), "{reason}");
+    // A clip is waited for; then the reason is what it was waited for.
+    let closed = ClosedPort::take();
+    let mut clip = source("clip", &format!("http://127.0.0.1:{}/clip.mp4", closed.port), "");
+    clip.retry.first_frame = Duration::from_secs(1);
+    backend.add_source(&clip, sink.clone()).unwrap();
+    let story = sink.wait("clip", MINUTE, |s| !reasons(s).is_empty());
+    assert!(reasons(&story)[0].contains("(connection refused)"), "{:?}", reasons(&story));
     // Removing it while it waits takes no time.
     let (mut accepted, _) = listener.accept().unwrap();
     let _ = accepted.read(&mut [0; 16]);

@@ -5,9 +5,9 @@ use super::{Patience, TRIES};
 /// Why a camera of this machine delivers no pictures.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DeviceCause {
-    /// There is no device of this name.
+    /// No device has this name.
     Missing,
-    /// What has the device's name is none.
+    /// A file has this name, but is not a camera.
     NotACamera,
     /// This user may not open the device.
     Denied,
@@ -31,7 +31,9 @@ impl DeviceCause {
                 format!("there is no camera at {peer}"),
                 "plug it in, or write its number or device into the uri (`ls /dev/v4l/by-id` lists them)",
             ),
-            Self::NotACamera => (format!("{peer} is no camera"), "write the number or the device of one into the uri"),
+            Self::NotACamera => {
+                (format!("{peer} is not a camera"), "write the number or the device of a camera as uri")
+            }
             Self::Denied => (
                 format!("this user may not open {peer}"),
                 "add the user to the device's group, which is `video` as a rule",

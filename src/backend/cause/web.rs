@@ -2,7 +2,7 @@
 
 use super::{Patience, TRIES};
 
-/// Why there is nothing to play at a web address, where it is none of the causes that cameras have, too.
+/// Why a web address cannot be played, for the causes that cameras do not have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WebCause {
     /// The peer does not speak HTTP.
@@ -43,7 +43,7 @@ impl WebCause {
             ),
             Self::Proxy(why) => (why.clone(), ""),
             Self::NotVideo(kind) => (
-                format!("{peer} sends {kind}, which is no video"),
+                format!("{peer} sends {kind}, which is not video"),
                 "write the address of the stream itself; parameters.form says what stands there",
             ),
             Self::Ends => (

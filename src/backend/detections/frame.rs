@@ -23,7 +23,7 @@ const SIDE_MAX: u32 = 65_535;
 /// Labels of a source that are kept to be shared; further ones cost their own memory.
 const LABELS_MAX: usize = 64;
 
-/// Why a message is no usable frame.
+/// Why a message cannot be used as a frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Refusal {
     /// It is not written as the format says; how.

@@ -1,4 +1,4 @@
-//! Reads lines of the trace format (`backend::trace`), each of which is a frame.
+//! Reads lines of the trace format (`backend::trace`); each line is one frame.
 //!
 //! A camera may leave out what it does not have: `source`, `seq`, `pts_ns`, `captured_unix_ns`, `width` and `height`,
 //! and of a detection `class_id` (0), `confidence` (1) and `track_id`. A header, as a recorded trace has it, is passed

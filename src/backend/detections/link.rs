@@ -57,7 +57,7 @@ impl Target {
         Failure { reason, remedy, patience }
     }
 
-    /// Why there is no connection any more.
+    /// Why the connection has ended.
     fn broken(&self, why: Broken) -> Failure {
         match why {
             Broken::Lost(what) => self.failure(&what, Patience::Outage),
@@ -74,7 +74,7 @@ impl Target {
 fn of_reason(reason: u8) -> (String, Patience) {
     let (what, patience) = match reason {
         0x84 => ("the broker speaks neither MQTT 5 nor 3.1.1", Patience::Setting(TRIES)),
-        0x86 => ("the broker knows no such user or password: check those in the address", Patience::Login),
+        0x86 => ("the broker rejects the user or the password: check both in the address", Patience::Login),
         0x87 => {
             let what = "not authorised: check user and password in the address, and what this user may read there";
             (what, Patience::Login)
@@ -204,7 +204,7 @@ impl Link {
         let has_hint = was_reached && is_plain && !matches!(why, Broken::Refused(_));
         let failure = self.target.broken(why);
         match has_hint {
-            true => Failure { reason: format!("{}; mqtts:// where it wants TLS", failure.reason), ..failure },
+            true => Failure { reason: format!("{}; mqtts:// where it uses TLS", failure.reason), ..failure },
             false => failure,
         }
     }

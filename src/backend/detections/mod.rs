@@ -9,7 +9,7 @@
 //! `feed` counts what is dropped and hands on the rest. A frame whose detections all have track ids keeps them; any
 //! other is tracked by the engine.
 //!
-//! Silence is no failure: a camera may send nothing while nothing moves. Where `timeout` is set, a source that is
+//! Silence is not a failure: a camera may send nothing while nothing moves. Where `timeout` is set, a source that is
 //! silent for longer is `stalled` until the next message; one with a broker is connected anew, too.
 
 mod feed;

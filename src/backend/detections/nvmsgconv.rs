@@ -68,7 +68,7 @@ pub(super) fn read(
     frame::count(objects.len())?;
     let seq = match id {
         Some(Id::Number(number)) => Some(*number),
-        // A name is no number: the frames are in the order in which they come.
+        // The id is not a number: the frames keep their order of arrival.
         Some(Id::Text(text)) => text.parse().ok(),
         None => None,
     };

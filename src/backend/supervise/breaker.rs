@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use super::backoff::shortened;
 use crate::config::BreakerPlan;
+pub use crate::types::BreakerState;
 
 /// What is tried next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,29 +21,6 @@ pub enum Try {
     Full,
     /// Whether the host answers, without user and password.
     Probe,
-}
-
-/// See the module.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum BreakerState {
-    /// Every attempt is a full one.
-    #[default]
-    Closed,
-    /// The account is left alone.
-    Open,
-    /// One full attempt is made.
-    HalfOpen,
-}
-
-impl BreakerState {
-    /// The word used in metrics and JSON.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Closed => "closed",
-            Self::Open => "open",
-            Self::HalfOpen => "half_open",
-        }
-    }
 }
 
 /// See the module.

@@ -1,13 +1,13 @@
 //! `dsengine sources discover`: finds ONVIF cameras of this network, and prints what to write into a configuration.
 //!
-//! A camera is whoever answers a multicast, so nothing of it is trusted: answers are bounded in number, size and time,
-//! XML has no entities, and nobody is asked but the address that answered.
+//! Any device can answer the multicast, so no answer is trusted: answers are bounded in number, size and time, XML has
+//! no entities, and only the address that answered is asked.
 
 mod camera;
-mod digest;
 mod paste;
 mod search;
 mod soap;
+mod token;
 mod xml;
 
 use std::net::Ipv4Addr;
@@ -36,7 +36,7 @@ pub(super) struct Args {
     /// Ask this machine alone: a camera in a network that multicast does not reach
     #[arg(long, value_name = "HOST[:PORT]", conflicts_with = "interface")]
     host: Option<String>,
-    /// The user of the cameras: most name their streams to nobody else
+    /// The user of the cameras: most name their streams to a user only
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
     /// Read the user's password from this file; else from the variable DSENGINE_CAMERA_PASSWORD

@@ -122,7 +122,7 @@ fn input(entry: &SourceEntry, path: &str, site: &mut Site<'_>) -> Option<Parsed>
     };
     match kinds::plan(uri, kind, &entry.parameters, &find) {
         Ok(Parsed { input: Input::Detections(mut plan), repeat, realtime }) => {
-            // Only the user knows whether silence means anything.
+            // Whether silence is a failure depends on the site: the user sets it.
             plan.silence = entry.timeout.map(Duration::from_secs_f64);
             Some(Parsed { input: Input::Detections(plan), repeat, realtime })
         }
@@ -166,7 +166,7 @@ fn refuse_unknown_parameters(kind: SourceType, path: &str, site: &mut Site<'_>) 
     let is_known = |key: &str| takes.iter().any(|own| own == key.split('[').next().unwrap_or_default());
     let wrong: Vec<String> = site.places.below(&prefix).filter(|key| !is_known(key)).map(str::to_owned).collect();
     for key in wrong {
-        let message = format!("`{key}` is no parameter of a {} source", kind.as_str());
+        let message = format!("`{key}` is not a parameter of a {} source", kind.as_str());
         let known = if takes.is_empty() { "none".to_owned() } else { takes.join(", ") };
         site.wrong_key(&format!("{prefix}{key}"), message, format!("it takes {known}"));
     }

@@ -82,7 +82,7 @@ impl Subscription {
         }
         if topic.contains(['+', '#']) || topic.starts_with('$') || topic.chars().any(char::is_control) {
             let label = "a source has one topic, without the wildcards + and #; `parameters.sensor` selects within it";
-            return wrong("that is no topic of one source", label);
+            return wrong("that is not the topic of one source", label);
         }
         if topic.len() > TOPIC_BYTES_MAX {
             return wrong("the topic is too long", "MQTT takes 65535 bytes");
@@ -120,8 +120,8 @@ mod tests {
             ("mqtt://u:canary@broker", None, "no topic"),
             ("mqtt://u:canary@broker/", None, "no topic"),
             ("mqtt://u:canary@broker/a", Some("b"), "set twice"),
-            ("mqtt://u:canary@broker/a/#", None, "no topic of one source"),
-            ("mqtt://u:canary@broker", Some("$SYS/a"), "no topic of one source"),
+            ("mqtt://u:canary@broker/a/#", None, "not the topic of one source"),
+            ("mqtt://u:canary@broker", Some("$SYS/a"), "not the topic of one source"),
             ("mqtt://u:canary@broker:0/a", None, "cannot be read"),
             ("mqtt:broker", None, "cannot be read"),
         ] {

@@ -111,7 +111,13 @@ impl Task for Lane {
     }
 
     fn wait(&self, limit: Option<Duration>) -> bool {
-        self.route.inbox.wait(self.wanted(), limit)
+        let wanted = self.wanted();
+        // Nobody reports room: it is looked for.
+        let limit = match wanted {
+            Wanted::NoFrames => Some(limit.map_or(ROOM_WAIT, |limit| limit.min(ROOM_WAIT))),
+            Wanted::Any => limit,
+        };
+        self.route.inbox.wait(wanted, limit)
     }
 
     /// What an embedder plugs in may panic. The gate is dropped after the panic, not during it, so that the source's

@@ -252,7 +252,7 @@ fn work(shared: &Shared, worker: u64) {
 
 /// Removes a task that has ended.
 fn finish(shared: &Shared, queue: &mut Queue, id: u64) {
-    // Whoever waits for its end goes on.
+    // This wakes the callers that wait for its end.
     drop(queue.remove(id));
     if queue.is_over() {
         shared.notify_all();

@@ -45,7 +45,7 @@ pub(super) struct Answer {
 pub(super) enum Copied {
     /// All of it is in the pipeline.
     Whole,
-    /// The pipeline wants what begins at another byte.
+    /// The pipeline requests data from another byte on.
     Seek(u64),
     /// The pipeline has ended.
     Ended,
@@ -71,6 +71,7 @@ impl Job {
             let trouble = match self.reader.get(at, part).await {
                 Ok((at, response)) => {
                     self.progress.answered.store(true, Ordering::Release);
+                    *self.progress.passing.lock() = None;
                     let header = |name: HeaderName| response.headers().get(name).and_then(|value| value.to_str().ok());
                     let content_type = header(CONTENT_TYPE).unwrap_or_default().to_owned();
                     let length = header(CONTENT_LENGTH).and_then(|length| length.parse().ok());
@@ -83,6 +84,7 @@ impl Job {
                 return Err(cause);
             }
             tracing::debug!(?cause, peer = self.web.peer(), "a clip is waited for");
+            *self.progress.passing.lock() = Some(cause);
             tokio::time::sleep(self.attempts.pause).await;
         }
     }
@@ -124,7 +126,7 @@ impl Job {
         Err(Cause::HungUp(MIDWAY))
     }
 
-    /// Copies a clip, and goes to wherever the pipeline wants to read it.
+    /// Copies a clip, and continues at the byte that the pipeline requests.
     async fn clip(mut self, answer: Answer) -> Result<Infallible, Cause> {
         let takes_parts = answer.response.headers().get(ACCEPT_RANGES).is_some_and(|value| value == "bytes");
         let kind = match answer.length {
@@ -267,7 +269,7 @@ pub(super) fn cause(trouble: Trouble) -> Cause {
         Trouble::Status(403, _) => Cause::Forbidden,
         Trouble::Status(404 | 410, _) => Cause::NotFound,
         Trouble::Status(407, _) => {
-            Cause::Web(WebCause::Proxy("the proxy wants a user: write it into the variable".into()))
+            Cause::Web(WebCause::Proxy("the proxy requires a user: write it into the variable".into()))
         }
         Trouble::Status(503, _) => Cause::Busy,
         Trouble::Status(code, phrase) => Cause::Status(code.into(), phrase),

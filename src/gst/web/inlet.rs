@@ -44,7 +44,7 @@ pub(super) enum Kind {
 pub(super) enum Taken {
     /// They are in the pipeline.
     Yes,
-    /// The pipeline wants those from another byte on.
+    /// The pipeline requests those from another byte on.
     Seek(u64),
     /// The pipeline has ended.
     Ended,
@@ -57,12 +57,12 @@ pub(super) struct Inlet {
     limit: u64,
 }
 
-/// What the pipeline wants.
+/// What the pipeline requests.
 #[derive(Default)]
 struct Gate {
     /// Bytes are wanted.
     open: AtomicBool,
-    /// The byte that it wants next, where that is another one.
+    /// The byte that it requests next, if that is not the next one.
     seek: Mutex<Option<u64>>,
     changed: Notify,
 }
@@ -84,7 +84,7 @@ impl Inlet {
         Ok(Self { appsrc, gate, limit })
     }
 
-    /// Gives bytes to the pipeline once it wants them.
+    /// Gives bytes to the pipeline once it requests them.
     pub(super) async fn push(&self, bytes: Bytes) -> Taken {
         loop {
             let changed = self.gate.changed.notified();
@@ -95,7 +95,7 @@ impl Inlet {
         }
     }
 
-    /// Gives bytes to the pipeline if it wants them now.
+    /// Gives bytes to the pipeline if it requests them now.
     fn offer(&self, bytes: &Bytes) -> Option<Taken> {
         // Held while pushing, so that no byte from before a seek follows it.
         let mut seek = self.gate.seek.lock();

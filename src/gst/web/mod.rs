@@ -3,7 +3,7 @@
 //! The requests are our own (`outbound::Reader`) and not GStreamer's: its HTTP sources and demuxers follow playlists
 //! and redirects to any host and to local files, take no fingerprint, and read proxies and certificates in their own
 //! way. So GStreamer gets bytes only, and `clip_decodebin` opens nothing else. One thread per source reads; it waits
-//! while the pipeline wants nothing, so the server is slowed down instead of memory filled.
+//! while the pipeline requests nothing, so the server is slowed down instead of memory filled.
 
 mod copy;
 mod hls;
@@ -45,6 +45,8 @@ pub(super) struct Download {
 struct Progress {
     /// Why it has ended.
     failure: Mutex<Option<Cause>>,
+    /// What a clip waits to pass before it is asked for again.
+    passing: Mutex<Option<Cause>>,
     /// The server has answered.
     answered: AtomicBool,
     /// Bytes have arrived.
@@ -98,6 +100,9 @@ impl Download {
     /// Why no first frame has arrived yet.
     pub(super) fn waits_for(&self) -> String {
         let peer = self.web.peer();
+        if let Some(cause) = &*self.progress.passing.lock() {
+            return self.failed(cause).reason;
+        }
         match (self.progress.answered.load(Ordering::Acquire), self.progress.fed.load(Ordering::Acquire)) {
             (false, _) if self.opening.is_under_way() => self.failed(&Cause::NoConnection).reason,
             (false, _) => format!("{peer} does not answer"),

@@ -183,7 +183,7 @@ fn not_opened(target: &Target, NotOpened { why, was_reached }: NotOpened) -> Fai
     let version = was_reached && why.may_be_version();
     let failure = Failure { version, ..broken(target, why) };
     let hint = match is_tls {
-        false if was_reached && !is_refused => "; mqtts:// where it wants TLS",
+        false if was_reached && !is_refused => "; mqtts:// where it uses TLS",
         true if !was_reached && failure.message.contains("hung up") => "; mqtt:// where it speaks no TLS",
         _ => return failure,
     };

@@ -49,7 +49,7 @@ fn a_variable_of_the_old_system_works_and_says_its_new_name() {
 #[test]
 fn a_secret_goes_where_it_belongs_and_nowhere_else() {
     const SECRET: &str = "C4n4ryC4n4ry";
-    let (bench, hook, camera) = (Bench::new(), Receiver::new(Answer::Status(500)), Receiver::new(Answer::Status(404)));
+    let (bench, hook, camera) = (Bench::new(), Receiver::new(Answer::Status(500)), Receiver::new(Answer::Status(500)));
     bench.write("secret.txt", SECRET);
     let config = format!(
         "sources:\n  - {{ id: a, uri: 'trace:steps.jsonl' }}\n\

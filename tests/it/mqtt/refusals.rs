@@ -42,7 +42,7 @@ fn failures_on_the_way_to_a_broker_are_told_by_what_is_wrong() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     refused(hasty(silent.local_addr().unwrap().port()), Retry::Later, "no connection within 500ms");
     let hangs_up = Scripted::new(|_, _| None);
-    refused(plan(hangs_up.port), Retry::Later, "mqtts:// where it wants TLS");
+    refused(plan(hangs_up.port), Retry::Later, "mqtts:// where it uses TLS");
     let other = Scripted::new(|_, _| Some(b"\x90\x03\x00\x01\x00".to_vec()));
     refused(plan(other.port), Retry::Later, "does not speak MQTT");
 }

@@ -1,4 +1,4 @@
-//! What must hold in every schedule, told by what the camera and the sink see.
+//! Checks what must hold in every schedule, from what the camera and the sink observe.
 
 use std::cell::RefCell;
 use std::rc::Rc;

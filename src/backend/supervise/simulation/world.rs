@@ -22,7 +22,7 @@ const START_UNIX_NS: u64 = 1_790_000_000 * S;
 /// How far a sender's clock may be off for its time to count.
 const TRUST_NS: u64 = 5 * S;
 
-/// What a source has told since it was last looked at. Frames by number, time and capture time.
+/// What a source has reported since the last check. Frames by number, time and capture time.
 #[derive(Default)]
 struct Told {
     events: Vec<SourceEvent>,
@@ -220,7 +220,7 @@ impl Source {
         self.camera.borrow().checks.look(gap_ns, clock.monotonic_ns());
     }
 
-    /// Checks what the source has told.
+    /// Checks what the source has reported.
     fn hear(&mut self, now_ns: u64, unix_ns: u64) {
         let mut camera = self.camera.borrow_mut();
         let Told { events, frames } = std::mem::take(&mut *self.sink.0.lock());

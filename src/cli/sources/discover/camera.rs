@@ -112,7 +112,7 @@ impl Camera {
         let question = "<GetSystemDateAndTime xmlns=\"http://www.onvif.org/ver10/device/wsdl\"/>";
         let answer = match soap::ask(service, question, None, own_ms).await {
             Ok(answer) => answer,
-            // Some want a login even for that: their clock has to be right.
+            // Some require a login even for that: their clock has to be right.
             Err(why) if why.contains("user") || why.contains("fault") => return Ok(0),
             Err(why) => return Err(why),
         };

@@ -58,7 +58,7 @@ pub(super) async fn search(
     // A multicast leaves through the interface of the address that its socket is bound to.
     let socket = UdpSocket::bind((interface.unwrap_or(Ipv4Addr::UNSPECIFIED), 0)).await.map_err(|error| {
         let own =
-            interface.map_or_else(|| "no socket".to_owned(), |own| format!("{own} is no address of this machine"));
+            interface.map_or_else(|| "no socket".to_owned(), |own| format!("{own} is not an address of this machine"));
         failed(&own, error)
     })?;
     let id = message_id().ok_or_else(|| Error::new(Code::Io, "the system gives no random bytes"))?;

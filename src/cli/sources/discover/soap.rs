@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-use dsengine::outbound::{self, Dialer};
+use dsengine::outbound::{self, As, Asked, Challenge, Dialer};
 use dsengine::types::rfc3339;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Bytes;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, WWW_AUTHENTICATE};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
 use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
 use rustix::rand::{GetRandomFlags, getrandom};
 use tokio::time::timeout;
 use url::Url;
 
-use super::{digest, xml};
+use super::{token, xml};
 
 /// Longest wait for one answer.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
@@ -27,16 +27,17 @@ pub(super) struct Login {
     pub(super) password: String,
 }
 
-/// Asks `body` of the service at `at`; returns its answer, which is no fault. `at_unix_ms` is the time at the camera.
+/// Asks `body` of the service at `at`; returns its answer if that is not a fault. `at_unix_ms` is the time at the camera.
 ///
 /// # Errors
-/// Why there is no such answer, in one sentence without secrets.
+/// Why the answer cannot be used, in one sentence without secrets.
 pub(super) async fn ask(at: &Url, body: &str, login: Option<&Login>, at_unix_ms: u64) -> Result<String, String> {
     let asked = async {
         let (status, challenge, answer) = send(at, body, login, at_unix_ms, None).await?;
         let again = challenge.filter(|_| status == 401).zip(login).and_then(|(challenge, login)| {
             let cnonce: String = random().ok()?.iter().map(|byte| format!("{byte:02x}")).collect();
-            digest::authorization(&challenge, (&login.user, &login.password), ("POST", at.path()), &cnonce)
+            let user = As { name: &login.user, password: &login.password };
+            Some(challenge.answer(&user, &Asked { method: "POST", path: at.path() }, 1, &cnonce))
         });
         let (status, answer) = match again {
             Some(header) => {
@@ -60,7 +61,9 @@ fn judged(status: u16, answer: String, is_given: bool) -> Result<String, String>
     let is_login = status == 401 || fault.is_some_and(|fault| fault.descendants().any(|n| is_refusal(n.text())));
     match (is_login, is_given) {
         (true, true) => return Err("it refuses the user or the password: correct --user and the password".into()),
-        (true, false) => return Err("it wants a user and a password: give them with --user and --password-file".into()),
+        (true, false) => {
+            return Err("it requires a user and a password: give them with --user and --password-file".into());
+        }
         (false, _) => {}
     }
     if let Some(fault) = fault {
@@ -82,14 +85,15 @@ fn is_refusal(text: Option<&str>) -> bool {
     matches!(code, "NotAuthorized" | "FailedAuthentication" | "InvalidSecurity" | "InvalidSecurityToken")
 }
 
-/// Sends the question once: the status, the challenge of HTTP digest where there is one, and the body.
+/// Sends the question once: the status, the challenge of HTTP digest where there is one, and the body. Basic is not
+/// answered: it would send the password itself.
 async fn send(
     at: &Url,
     body: &str,
     login: Option<&Login>,
     at_unix_ms: u64,
     header: Option<&str>,
-) -> Result<(u16, Option<String>, String), String> {
+) -> Result<(u16, Option<Challenge>, String), String> {
     let host = at.host_str().unwrap_or_default().trim_matches(['[', ']']);
     let port = at.port_or_known_default().unwrap_or(80);
     let tls = if at.scheme() == "https" { Some(outbound::tls(None)?) } else { None };
@@ -112,9 +116,7 @@ async fn send(
     let exchange = async move {
         let answer = sender.send_request(request).await.map_err(|error| format!("it broke off ({error})"))?;
         let status = answer.status().as_u16();
-        let challenges = answer.headers().get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
-        let challenge =
-            challenges.filter(|value| value.to_ascii_lowercase().starts_with("digest ")).map(str::to_owned).next();
+        let challenge = Challenge::of(answer.headers()).filter(|offered| *offered != Challenge::Basic);
         let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await;
         let body =
             body.map_err(|error| format!("its answer breaks off, or is longer than 1 MiB ({error})"))?.to_bytes();
@@ -130,7 +132,7 @@ fn envelope(body: &str, login: Option<&Login>, at_unix_ms: u64) -> Result<String
     let token = match login {
         Some(login) => {
             let created = rfc3339(at_unix_ms);
-            let token = digest::token(&login.user, &login.password, &random()?, &created);
+            let token = token::header(&login.user, &login.password, &random()?, &created);
             format!("<s:Header>{}</s:Header>", token.ok_or("this GLib has no SHA-1")?)
         }
         None => String::new(),
@@ -161,9 +163,9 @@ mod tests {
             )
         };
         let of = |status, text: &str, is_given| judged(status, text.to_owned(), is_given).unwrap_err();
-        assert!(of(400, &fault("NotAuthorized"), false).contains("wants a user"));
+        assert!(of(400, &fault("NotAuthorized"), false).contains("requires a user"));
         assert!(of(400, &fault("NotAuthorized"), true).contains("refuses the user"));
-        assert!(of(401, "", false).contains("wants a user"));
+        assert!(of(401, "", false).contains("requires a user"));
         assert!(of(500, &fault("ActionNotSupported"), true).contains("fault"));
         assert_eq!(of(404, "<html></html>", true), "it answers 404");
         assert!(of(200, "no xml", true).contains("not readable XML"));

@@ -12,7 +12,7 @@ pub(super) fn sha256(text: &str) -> Result<[u8; 32], Refusal> {
     for (at, slot) in out.iter_mut().enumerate() {
         let Some(byte) = byte(at).filter(|_| is_hex) else {
             let label = "expected the 64 digits that `openssl x509 -noout -fingerprint -sha256` prints";
-            return Err(("`parameters.fingerprint` is no SHA-256".to_owned(), label.to_owned()));
+            return Err(("`parameters.fingerprint` is not a SHA-256".to_owned(), label.to_owned()));
         };
         *slot = byte;
     }

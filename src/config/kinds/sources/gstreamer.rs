@@ -128,7 +128,7 @@ fn check(chain: &str) -> Result<(), Refusal> {
             return Err((format!("a chain cannot {what} the element `{shown}`"), label));
         }
         if let Some(word) = words.find(|word| !is_property(word)) {
-            return Err((format!("`{}` is no property=value", secret::in_text(word)), form.to_owned()));
+            return Err((format!("`{}` is not a property", secret::in_text(word)), form.to_owned()));
         }
     }
     Ok(())
@@ -202,15 +202,15 @@ mod tests {
             ("videotestsrc ! uridecodebin", "cannot have the element `uridecodebin`"),
             ("videotestsrc ! souphttpclientsink location=http://h/", "cannot have the element `souphttpclientsink`"),
             ("videotestsrc ! ( queue )", "cannot have the element `(`"),
-            ("videotestsrc name=a", "`name=a` is no property"),
-            ("videotestsrc ! queue a. ! filesink", "`a.` is no property"),
-            ("videotestsrc filesink", "`filesink` is no property"),
-            ("videotestsrc ! queue filesink location=x", "`filesink` is no property"),
+            ("videotestsrc name=a", "`name=a` is not a property"),
+            ("videotestsrc ! queue a. ! filesink", "`a.` is not a property"),
+            ("videotestsrc filesink", "`filesink` is not a property"),
+            ("videotestsrc ! queue filesink location=x", "`filesink` is not a property"),
             ("videotestsrc ! video/x-raw filesink", "caps in the chain"),
             ("videotestsrc ! \"video/x-raw\" filesink", "cannot have the element"),
-            ("videotestsrc pattern=ball) ! queue", "`pattern=ball)` is no property"),
+            ("videotestsrc pattern=ball) ! queue", "`pattern=ball)` is not a property"),
             ("videotestsrc ! video/x-raw) ! queue", "cannot have the element"),
-            ("videotestsrc pattern=\"a\"filesink", "is no property"),
+            ("videotestsrc pattern=\"a\"filesink", "is not a property"),
             ("videotestsrc ! ! queue", "cannot be read"),
             ("videotestsrc caps=\"video/x-raw", "cannot be read"),
             ("videotestsrc caps='a ! filesink'", "cannot be read"),

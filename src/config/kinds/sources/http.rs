@@ -64,7 +64,7 @@ impl Type for Http {
         for host in hosts.iter().flatten() {
             if host.is_empty() || host.contains(['/', '@', '?', '#', ' ']) {
                 let label = "write the host alone, as cdn.example or cdn.example:8080";
-                return Err(("`parameters.hosts` has an entry that is no host".to_owned(), label.to_owned()));
+                return Err(("`parameters.hosts` has an entry that is not a host".to_owned(), label.to_owned()));
             }
         }
         web.hosts = hosts.unwrap_or_default();
@@ -92,8 +92,8 @@ mod tests {
         for (uri, parameters, said) in [
             ("http://h/s", r#"{"form": "mjpeg", "live": false}"#, "cannot be one that ends"),
             ("http://h/s", r#"{"ca_file": "ca.pem"}"#, "no certificate"),
-            ("http://h/s", r#"{"hosts": ["http://h/"]}"#, "no host"),
-            ("http://h/s", r#"{"hosts": [""]}"#, "no host"),
+            ("http://h/s", r#"{"hosts": ["http://h/"]}"#, "not a host"),
+            ("http://h/s", r#"{"hosts": [""]}"#, "not a host"),
         ] {
             let (what, _) = plan(uri, parameters).unwrap_err();
             assert!(what.contains(said), "{parameters}: {what}");

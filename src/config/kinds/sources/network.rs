@@ -43,7 +43,7 @@ impl Type for Network {
         let Self { latency, protocol, form, live, hosts, ca_file, fingerprint, buffer_size } = self;
         let scheme = uri.split_once("://").map_or("", |(scheme, _)| scheme).to_ascii_lowercase();
         let misplaced = |key: &str| {
-            let message = format!("`parameters.{key}` is no parameter of a {scheme}:// stream");
+            let message = format!("`parameters.{key}` is not a parameter of a {scheme}:// stream");
             Err((message, "leave it out".to_owned()))
         };
         match &*scheme {
@@ -81,8 +81,8 @@ mod tests {
         let http = plan("HTTPS://cam/s.m3u8", r#"{"hosts": ["cdn.example"]}"#);
         assert!(matches!(http, Ok(Parsed { input: Input::Web(_), .. })), "{http:?}");
         for (uri, parameters, said) in [
-            ("rtsp://cam/s", r#"{"hosts": []}"#, "`parameters.hosts` is no parameter of a rtsp:// stream"),
-            ("http://cam/s", r#"{"latency": 5}"#, "`parameters.latency` is no parameter of a http:// stream"),
+            ("rtsp://cam/s", r#"{"hosts": []}"#, "`parameters.hosts` is not a parameter of a rtsp:// stream"),
+            ("http://cam/s", r#"{"latency": 5}"#, "`parameters.latency` is not a parameter of a http:// stream"),
             ("clip.mp4", "{}", "has an address of"),
             ("srt://cam", "{}", "has an address of"),
         ] {

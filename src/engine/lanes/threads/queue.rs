@@ -268,7 +268,7 @@ impl Queue {
         self.idle_checks = 0;
     }
 
-    /// Whether there is nothing to run, now and later.
+    /// Whether nothing is left to run.
     pub(super) fn is_over(&self) -> bool {
         self.is_closed && self.tasks.is_empty()
     }
