@@ -99,7 +99,7 @@ pub(super) const RECORDS: &[Record] = &[
                 "",
                 "evidence",
                 "InEvidence?",
-                "Where its moment is in the encoded stream that is kept of its source; absent if none is kept.",
+                "Where its moment is in the stream that is kept of its source; absent if none is.",
             ),
             (
                 "",
