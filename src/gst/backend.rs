@@ -45,18 +45,14 @@ impl GstBackend {
             Error::new(Code::Pipeline, format!("GStreamer does not start: {error}"))
                 .hint("`dsengine doctor` shows what is installed")
         })?;
-        let (sources, recorders) = (Sources::default(), Recorders::default());
+        let sources = Sources::default();
+        let recorders = Recorders::new(&sources);
         Ok(Self { clock, sources, doors: BTreeMap::new(), viewers: Arc::default(), recorders })
     }
-}
 
-impl GstBackend {
-    /// What is left of a time limit that begins now.
-    fn within(&self, limit: Duration) -> impl Fn(&dyn Clock) -> Duration + use<> {
-        let begun_ns = self.clock.monotonic_ns();
-        move |clock: &dyn Clock| {
-            limit.saturating_sub(Duration::from_nanos(clock.monotonic_ns().saturating_sub(begun_ns)))
-        }
+    /// What is left of a time limit that began at `begun_ns`.
+    fn left(&self, limit: Duration, begun_ns: u64) -> Duration {
+        limit.saturating_sub(Duration::from_nanos(self.clock.monotonic_ns().saturating_sub(begun_ns)))
     }
 }
 
@@ -100,19 +96,19 @@ impl Backend for GstBackend {
     }
 
     fn remove_source(&mut self, source: &SourceId, deadline: Duration) {
-        let left = self.within(deadline);
+        let begun_ns = self.clock.monotonic_ns();
         if let Some(door) = self.doors.remove(source) {
             door.close();
         }
         self.sources.remove(source, deadline);
-        self.recorders.remove(source, left(&*self.clock));
+        self.recorders.remove(source, self.left(deadline, begun_ns));
     }
 
     fn stop(&mut self, deadline: Duration) {
-        let left = self.within(deadline);
+        let begun_ns = self.clock.monotonic_ns();
         self.close_doors();
         self.sources.stop(None, deadline);
-        self.recorders.stop(left(&*self.clock));
+        self.recorders.stop(self.left(deadline, begun_ns));
     }
 
     fn evidence(&self, source: &SourceId) -> Option<Arc<dyn Evidence>> {

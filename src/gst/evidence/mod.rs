@@ -32,7 +32,6 @@ use crate::error::Error;
 use crate::types::{Clock, SourceId};
 
 /// The evidence of every source that has some.
-#[derive(Default)]
 pub(super) struct Recorders {
     kept: BTreeMap<SourceId, Recorder>,
     /// The threads of the evidence's own streams.
@@ -47,6 +46,11 @@ struct Recorder {
 }
 
 impl Recorders {
+    /// Without evidence. Its streams connect in turn with those of `sources`.
+    pub(super) fn new(sources: &Sources) -> Self {
+        Self { kept: BTreeMap::new(), streams: sources.beside() }
+    }
+
     /// Keeps evidence of a source from now on, if its plan says so. Returns what a pipeline of the source fills.
     ///
     /// # Errors
@@ -110,9 +114,10 @@ impl Recorders {
     }
 }
 
-/// The evidence's own stream as a source.
+/// The evidence's own stream as a source, which is restarted as its source is.
 fn own_plan(plan: &SourcePlan, stream: &Camera) -> SourcePlan {
-    SourcePlan::new(plan.id.clone(), Input::Rtsp(Box::new(stream.clone())), plan.retry.clone())
+    let input = Input::Rtsp(Box::new(stream.clone()));
+    SourcePlan { recovery: plan.recovery.clone(), ..SourcePlan::new(plan.id.clone(), input, plan.retry.clone()) }
 }
 
 /// What a pipeline does for evidence.
@@ -160,5 +165,31 @@ impl Record {
             Self::Analysed(kept) if kept.has_own_stream() => Some(Reports::new(kept, Side::Detect)),
             Self::Analysed(_) | Self::No => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{RecoveryPlan, RetryPlan};
+
+    #[test]
+    fn the_evidences_own_stream_is_restarted_as_its_source_is() {
+        let second = Duration::from_secs(1);
+        let retry = RetryPlan {
+            max_retries: 7,
+            base: second,
+            cap: second,
+            exponential: false,
+            first_frame: second,
+            gap: second,
+        };
+        let recovery = RecoveryPlan { damaged_max: 3, ..RecoveryPlan::default() };
+        let stream = |uri| Camera::read(uri).unwrap();
+        let input = Input::Rtsp(Box::new(stream("rtsp://10.0.0.7/sub")));
+        let source = SourcePlan { recovery: recovery.clone(), ..SourcePlan::new("gate", input, retry.clone()) };
+        let own = own_plan(&source, &stream("rtsp://10.0.0.7/main"));
+        assert_eq!((own.recovery, own.retry), (recovery, retry));
+        assert_eq!(own.input, Input::Rtsp(Box::new(stream("rtsp://10.0.0.7/main"))));
     }
 }
