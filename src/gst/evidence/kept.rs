@@ -102,16 +102,28 @@ impl Kept {
         self.facts.lock().unfit = Some(why);
     }
 
-    /// Makes something of the ring, unless too much is being made.
-    fn make<T>(&self, make: impl FnOnce() -> Result<T, NoEvidence>) -> Result<T, NoEvidence> {
-        let taken =
-            self.making.fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| (n < MAKING_MAX).then_some(n + 1));
-        if taken.is_err() {
-            return Err(NoEvidence::Busy);
-        }
-        let made = make();
-        self.making.fetch_sub(1, Ordering::AcqRel);
-        made
+    /// Whether newer pictures may arrive: while its own stream is away, none do.
+    fn flows(&self) -> bool {
+        !self.has_own_stream || self.facts.lock().state == Some(SourceState::Running)
+    }
+}
+
+/// A clip or a picture that is being made.
+struct Making<'a>(&'a AtomicUsize);
+
+impl<'a> Making<'a> {
+    /// Begins one, unless as many as may be are being made.
+    fn begin(making: &'a AtomicUsize) -> Result<Self, NoEvidence> {
+        making
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| (n < MAKING_MAX).then_some(n + 1))
+            .map(|_| Self(making))
+            .map_err(|_| NoEvidence::Busy)
+    }
+}
+
+impl Drop for Making<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -153,10 +165,12 @@ impl Evidence for Kept {
             (ring.span(from_ns, to_ns), ring.held_ns())
         };
         let span = span.ok_or(NoEvidence::NotKept(held))?;
-        self.make(|| clip::mp4(&span, MAKE_MAX).map_err(NoEvidence::Failed))
+        let _making = Making::begin(&self.making)?;
+        clip::mp4(&span, MAKE_MAX).map_err(NoEvidence::Failed)
     }
 
     fn picture(&self, at_ns: u64, wait: Duration) -> Result<Still, NoEvidence> {
+        let wait = if self.flows() { wait } else { Duration::ZERO };
         let (span, held) = {
             let mut ring = self.ring.lock();
             let is_early = |ring: &mut Ring<gst::Caps>| ring.held_ns().is_none_or(|(_, last)| last < at_ns);
@@ -169,7 +183,8 @@ impl Evidence for Kept {
             (near.and_then(|near| ring.span(near, near)), ring.held_ns())
         };
         let span = span.ok_or(NoEvidence::NotKept(held))?;
-        self.make(|| still::picture(&span, MAKE_MAX).map_err(NoEvidence::Failed))
+        let _making = Making::begin(&self.making)?;
+        still::picture(&span, MAKE_MAX).map_err(NoEvidence::Failed)
     }
 
     fn stream(&self) -> &'static str {
@@ -195,7 +210,7 @@ fn described(caps: &gst::Caps) -> String {
     }
 }
 
-/// The evidence's own stream tells how it fares. Its frames carry no picture: the ring has the packets already.
+/// Takes the states and faults of the evidence's own stream. Its frames carry no picture: the ring has the packets.
 impl Sink for Kept {
     fn frame(&self, _: Unmasked) -> Flow {
         Flow::Continue
@@ -222,8 +237,34 @@ impl Sink for Kept {
                 (facts.error, facts.remedy) = (Some(reason), remedy);
             }
             SourceEvent::Broken(reason) => self.facts.lock().error = Some(reason),
-            SourceEvent::Opened(_) | SourceEvent::Breaker(_) => {}
-            SourceEvent::Dropped { .. } | SourceEvent::Ended => {}
+            SourceEvent::Opened(_) | SourceEvent::Breaker(_) | SourceEvent::Dropped { .. } | SourceEvent::Ended => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Camera;
+    use crate::types::TestClock;
+
+    fn kept() -> Kept {
+        let own = Camera::read("rtsp://10.0.0.7/main").map(Box::new).unwrap();
+        Kept::new("gate".into(), &EvidencePlan::new(Some(own)), Arc::new(TestClock::default()))
+    }
+
+    #[test]
+    fn no_picture_of_a_stream_that_is_away_is_waited_for() {
+        let made = kept().picture(1, Duration::from_secs(3_600));
+        assert_eq!(made.err(), Some(NoEvidence::NotKept(None)));
+    }
+
+    #[test]
+    fn one_that_ends_makes_room_for_another() {
+        let kept = kept();
+        let making = [(); MAKING_MAX].map(|()| Making::begin(&kept.making).unwrap());
+        assert_eq!(Making::begin(&kept.making).err(), Some(NoEvidence::Busy));
+        drop(making);
+        assert!(Making::begin(&kept.making).is_ok());
     }
 }
