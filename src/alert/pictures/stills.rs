@@ -1,5 +1,6 @@
 //! Pictures of alerts from what is kept of a camera's encoded stream: larger than the frames that are analysed.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Kept, Pictures, Shot};
@@ -20,7 +21,7 @@ pub trait Stills: Send + Sync {
 
 impl Pictures {
     /// Takes the pictures of a source's alerts from here from now on; from its frames with `None`.
-    pub fn take_from(&self, source: &SourceId, stills: Option<std::sync::Arc<dyn Stills>>) {
+    pub fn take_from(&self, source: &SourceId, stills: Option<Arc<dyn Stills>>) {
         let Some(kept) = self.0.get() else { return };
         let mut all = kept.stills.lock();
         match stills {
@@ -31,16 +32,19 @@ impl Pictures {
 
     /// Where a moment of a source is in what is kept of it.
     pub(in crate::alert) fn mark(&self, source: &SourceId) -> Option<InEvidence> {
-        self.0.get()?.stills.lock().get(source).map(|stills| stills.mark())
+        self.0.get()?.stills_of(source).map(|stills| stills.mark())
     }
 }
 
 impl Kept {
+    fn stills_of(&self, source: &SourceId) -> Option<Arc<dyn Stills>> {
+        self.stills.lock().get(source).cloned()
+    }
+
     /// The shot with the picture of the kept stream, if there is one. Its boxes and zones are shares of the picture, so
     /// both streams must show the same.
     pub(super) fn from_stills(&self, source: &SourceId, shot: Shot) -> Shot {
-        let stills = self.stills.lock().get(source).cloned();
-        match (shot, stills) {
+        match (shot, self.stills_of(source)) {
             (Shot::Frame { picture, at_ns, detections, raised, zones }, Some(stills)) => {
                 let picture = stills.still(at_ns, WAIT_MAX).unwrap_or_else(|| {
                     tracing::debug!(source = %source, "the picture of an alert is that of its frame");
