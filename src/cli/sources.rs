@@ -143,11 +143,7 @@ fn list(client: &Client) -> Result<(), Exit> {
             status["fps"].as_f64().unwrap_or(0.0),
             status["judged"].as_u64().unwrap_or(0),
             text(&source["origin"]),
-            text(if source["config"]["uri"].is_null() {
-                &source["config"]["streams"]["detect"]
-            } else {
-                &source["config"]["uri"]
-            }),
+            text(address(&source["config"])),
         );
         if let Some(name) = source["config"]["name"].as_str() {
             println!("  name: {name}");
@@ -160,6 +156,12 @@ fn list(client: &Client) -> Result<(), Exit> {
         }
     }
     Ok(())
+}
+
+/// The address that is analysed.
+fn address(config: &Value) -> &Value {
+    let uri = &config["uri"];
+    if uri.is_null() { &config["streams"]["detect"] } else { uri }
 }
 
 impl Add {

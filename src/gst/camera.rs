@@ -120,8 +120,10 @@ impl Session {
         if self.camera.tls {
             tls::watch(&source, &self.camera, observed, &self.attempts.clock);
         }
-        // Older versions have no such property: then the time of arrival counts.
-        if source.find_property("add-reference-timestamp-meta").is_some() {
+        let record = self.attempts.record.clone();
+        let is_own = record.is_own();
+        // Older versions have no such property: then the time of arrival counts. Evidence reads the reports itself.
+        if !is_own && source.find_property("add-reference-timestamp-meta").is_some() {
             source.set_property("add-reference-timestamp-meta", true);
         }
         // Other media are not set up at the server.
@@ -133,8 +135,6 @@ impl Session {
             seen.store(true, Ordering::Release);
             Some(video.to_value())
         });
-        let record = self.attempts.record.clone();
-        let is_own = record.is_own();
         let decode = if is_own { to.clone() } else { camera_decodebin(to, observed)? };
         let sink = decode.static_pad("sink").ok_or("decodebin has no sink pad")?.downgrade();
         let (tap, reports) = (record.tap(), record.reports());

@@ -98,11 +98,11 @@ impl Feed {
         let pipeline = gst::Pipeline::new();
         let bus = pipeline.bus().ok_or("the pipeline has no bus")?;
         let observed = Arc::new(Observed::default());
-        let end = match record.is_own() {
-            true => evidence::packets(&pipeline),
-            false => pictures(&pipeline, pacing, &observed, picture_max),
+        let (appsink, convert) = if record.is_own() {
+            evidence::packets(&pipeline)?
+        } else {
+            pictures(&pipeline, pacing, &observed, picture_max)?
         };
-        let (appsink, convert) = end?;
         tune_decoders(&pipeline, &observed);
         // Nobody watches what plays faster than its own time, nor what is kept as evidence.
         if pacing != Pacing::Fast && !record.is_own() {

@@ -8,6 +8,7 @@ mod lag;
 mod ring;
 mod times;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -104,7 +105,7 @@ pub struct EvidenceStatus {
     /// How the offset was measured: `sender_reports` of both streams, or `arrival`.
     pub offset_by: &'static str,
     /// Packets that were not kept, by reason.
-    pub dropped: std::collections::BTreeMap<&'static str, u64>,
+    pub dropped: BTreeMap<&'static str, u64>,
     /// Attempts to bring its own stream back.
     pub reconnects: u64,
     /// Why nothing new is kept, secrets redacted; null while it is.

@@ -32,19 +32,21 @@ pub(super) fn analysed<'e>(entry: &'e SourceEntry, path: &str, site: &mut Site<'
 /// Builds the evidence of a source that is analysed as `parsed`.
 pub(super) fn build(entry: &SourceEntry, parsed: &Parsed, path: &str, site: &mut Site<'_>) -> Option<EvidencePlan> {
     let (settings, streams) = (format!("{path}.evidence"), format!("{path}.streams"));
-    let has_settings = !entry.evidence.is_empty() || site.places.is_set(&settings);
-    if !has_settings && entry.streams.evidence.is_none() {
-        if entry.streams.detect.is_some() && !is_camera(parsed) {
-            wrong_kind(&format!("{streams}.detect"), site);
-        }
+    let (has_streams, has_own) = (entry.streams.detect.is_some(), entry.streams.evidence.is_some());
+    let is_kept = has_own || !entry.evidence.is_empty() || site.places.is_set(&settings);
+    if !is_kept && !has_streams {
         return None;
     }
-    let at = if entry.streams.evidence.is_some() { format!("{streams}.evidence") } else { settings };
-    if !is_camera(parsed) {
-        let of_detect = entry.streams.detect.is_some();
-        wrong_kind(if of_detect { format!("{streams}.detect") } else { at }.as_str(), site);
+    if !matches!(parsed.input, Input::Rtsp(_)) {
+        let at = if has_streams { format!("{streams}.detect") } else { settings };
+        let label = "write it for rtsp:// and rtsps:// sources, and leave it out elsewhere";
+        site.wrong(&at, "only a camera has two streams and evidence", label);
         return None;
     }
+    if !is_kept {
+        return None;
+    }
+    let at = if has_own { format!("{streams}.evidence") } else { settings };
     if !entry.blackout.is_empty() {
         let message = format!("evidence is kept as it was encoded, so `{path}.blackout` cannot be painted over in it");
         site.wrong_key(&at, message, "leave out the evidence, or the blackout: mask it in the camera itself");
@@ -58,15 +60,6 @@ pub(super) fn build(entry: &SourceEntry, parsed: &Parsed, path: &str, site: &mut
     let time = entry.evidence.pre_seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     let bytes = entry.evidence.max_mb.map(|mb| mb as usize * 1_000_000);
     Some(EvidencePlan { time: time.unwrap_or(plan.time), bytes_max: bytes.unwrap_or(plan.bytes_max), ..plan })
-}
-
-fn is_camera(parsed: &Parsed) -> bool {
-    matches!(parsed, Parsed { input: Input::Rtsp(_), .. })
-}
-
-fn wrong_kind(at: &str, site: &mut Site<'_>) {
-    let label = "write it for rtsp:// and rtsps:// sources, and leave it out elsewhere";
-    site.wrong(at, "only a camera has two streams and evidence", label);
 }
 
 /// The camera at the address of the evidence, with the parameters of its source.
