@@ -280,7 +280,7 @@ impl Kept {
             return;
         }
         // A defect of an encoder must not end the thread.
-        let made = || self.from_stills(&source, shot).encode(&plan);
+        let made = || self.with_still(&source, shot).encode(&plan);
         let encoded = catch_unwind(AssertUnwindSafe(made)).ok().flatten();
         let written = match encoded {
             None => Err("it cannot be encoded".to_owned()),

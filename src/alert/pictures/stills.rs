@@ -43,7 +43,7 @@ impl Kept {
 
     /// The shot with the picture of the kept stream, if there is one. Its boxes and zones are shares of the picture, so
     /// both streams must show the same.
-    pub(super) fn from_stills(&self, source: &SourceId, shot: Shot) -> Shot {
+    pub(super) fn with_still(&self, source: &SourceId, shot: Shot) -> Shot {
         match (shot, self.stills_of(source)) {
             (Shot::Frame { picture, at_ns, detections, raised, zones }, Some(stills)) => {
                 let picture = stills.still(at_ns, WAIT_MAX).unwrap_or_else(|| {
