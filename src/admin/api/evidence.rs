@@ -204,12 +204,16 @@ fn wrong(message: impl Into<String>) -> ApiError {
     ApiError::unreadable(StatusCode::BAD_REQUEST, message)
 }
 
+/// A time in an answer.
+fn written(at_ns: u64) -> String {
+    rfc3339(at_ns / MILLISECOND_NS)
+}
+
 fn shown(source: &str, (first_ns, last_ns): (u64, u64), pictures: usize, offset: Offset) -> String {
-    let moment = |at_ns: u64| rfc3339(at_ns / 1_000_000);
     let shown = Shown {
         source,
-        from: moment(first_ns),
-        to: moment(last_ns),
+        from: written(first_ns),
+        to: written(last_ns),
         pictures,
         offset_ms: offset.ns() as f64 / 1e6,
         offset_by: offset.by(),
@@ -224,16 +228,13 @@ fn shown(source: &str, (first_ns, last_ns): (u64, u64), pictures: usize, offset:
 }
 
 fn refusal(source: &str, why: NoEvidence) -> ApiError {
-    let moment = |at_ns: u64| rfc3339(at_ns / 1_000_000);
     match why {
         NoEvidence::NotKept(None) => ApiError::not_found(format!("nothing is kept of source '{source}' yet")),
         NoEvidence::NotKept(Some((first, last))) => {
-            let kept = format!("{} to {}", moment(first), moment(last));
+            let kept = format!("{} to {}", written(first), written(last));
             ApiError::not_found(format!("nothing of that time is kept of source '{source}': it has {kept}"))
         }
-        NoEvidence::Busy => {
-            ApiError::busy("as many clips and pictures of this source as may be are made", RETRY_AFTER_S)
-        }
+        NoEvidence::Busy => ApiError::busy("too many clips and pictures of this source are being made", RETRY_AFTER_S),
         NoEvidence::Failed(why) => {
             tracing::warn!(source, "evidence cannot be made: {why}");
             ApiError::ours()
