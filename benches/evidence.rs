@@ -2,7 +2,9 @@
 //! frames and 4 Mbit a second, less that of one that only analyses the small one. All threads; turns taken. The cameras
 //! are processes of their own (`tests/doubles/rtsp_server.rs`).
 //!
-//! `evidence` is the difference in percent of a core. Needs that double and an H.264 encoder; skips without them.
+//! `evidence` is the difference in percent of a core. Beside it, in the same turns, what GStreamer alone takes to
+//! receive and parse the large stream and to drop it; the ratio is ours to that. Needs the double and an H.264 encoder
+//! (`cargo build --release --example rtsp_server`); skips without them.
 #![allow(clippy::print_stdout, reason = "a bench prints its result")]
 
 mod report;
@@ -19,10 +21,12 @@ use dsengine::config::{Camera, EvidencePlan, Input, RetryPlan, SourcePlan};
 use dsengine::engine::SystemClock;
 use dsengine::gst::GstBackend;
 use dsengine::types::{SourceId, Unmasked};
+use gstreamer as gst;
+use gstreamer::prelude::*;
 use report::{Figure, Goal};
 use rustix::time::{ClockId, clock_gettime};
 
-const PAIRS: usize = 5;
+const ROUNDS: usize = 5;
 const TURN: Duration = Duration::from_secs(15);
 /// What is not measured: the start of both streams.
 const WARM_UP: Duration = Duration::from_secs(4);
@@ -72,19 +76,39 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("SKIP evidence: examples/rtsp_server is not built");
         return Ok(());
     };
-    let (mut with, mut differences) = (Vec::new(), Vec::new());
-    for pair in 0..PAIRS {
-        let first = pair % 2 == 0;
+    let (mut ours, mut theirs, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    for round in 0..ROUNDS {
+        let first = round % 2 == 0;
         let one = turn(&small.uri, first.then_some(&*large.uri))?;
+        let alone = alone(&large.uri)?;
         let other = turn(&small.uri, (!first).then_some(&*large.uri))?;
         let (kept, bare) = if first { (one, other) } else { (other, one) };
-        println!("pair {pair}: {kept:.2} and {bare:.2} percent of a core");
-        with.push(kept);
-        differences.push(kept - bare);
+        println!("round {round}: {kept:.2} with evidence, {bare:.2} without; GStreamer alone {alone:.2}");
+        ours.push(kept - bare);
+        theirs.push(alone);
+        ratios.push((kept - bare) / alone);
     }
-    let ours = report::median(&mut differences);
+    let [ours, theirs, ratio] = [&mut ours, &mut theirs, &mut ratios].map(|values| report::median(values));
     let (unit, goal) = ("percent of a core for a stream of 4 Mbit/s", Some(Goal::AtMost(GOAL_PERCENT)));
-    Figure { name: "evidence", ours, unit, runs: PAIRS, beside: None, goal }.write()
+    Figure { name: "evidence", ours, unit, runs: ROUNDS, beside: Some((theirs, ratio)), goal }.write()
+}
+
+/// Percent of a core that GStreamer takes to receive and parse a stream and to drop it.
+fn alone(uri: &str) -> Result<f64, Box<dyn Error>> {
+    let elements = "protocols=tcp latency=200 ! rtph264depay ! h264parse ! fakesink sync=false";
+    let pipeline = gst::parse::launch(&format!("rtspsrc location={uri} {elements}"))?;
+    pipeline.set_state(gst::State::Playing)?;
+    let percent = percent_of_a_core();
+    pipeline.set_state(gst::State::Null)?;
+    Ok(percent)
+}
+
+/// Percent of a core that this process takes in a turn that begins now.
+fn percent_of_a_core() -> f64 {
+    pause(WARM_UP);
+    let before = cpu_ns();
+    pause(TURN);
+    (cpu_ns() - before) as f64 / TURN.as_nanos() as f64 * 100.0
 }
 
 /// Percent of a core that a process takes which analyses one stream, and keeps another.
@@ -103,10 +127,7 @@ fn turn(small: &str, large: Option<&str>) -> Result<f64, Box<dyn Error>> {
     let plan = SourcePlan { evidence, ..SourcePlan::new(id, Input::Rtsp(camera(small)?), retry) };
     let mut backend = GstBackend::new(Arc::new(SystemClock::new()))?;
     backend.add_source(&plan, Arc::new(Nobody))?;
-    pause(WARM_UP);
-    let before = cpu_ns();
-    pause(TURN);
-    let spent = cpu_ns() - before;
+    let percent = percent_of_a_core();
     if let Some(kept) = backend.evidence(&id.into()) {
         let status = kept.status();
         let mbit = status.bytes as f64 * 8.0 / 1e6 / status.seconds.max(1e-9);
@@ -116,7 +137,7 @@ fn turn(small: &str, large: Option<&str>) -> Result<f64, Box<dyn Error>> {
         }
     }
     backend.stop(3 * second);
-    Ok(spent as f64 / TURN.as_nanos() as f64 * 100.0)
+    Ok(percent)
 }
 
 /// Waits; nobody sends.
