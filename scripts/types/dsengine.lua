@@ -71,7 +71,14 @@
 ---@field digest? Digest The alerts that it stands for; absent if it stands for itself.
 ---@field tags? string[] Words that its rule and the configuration gave it; absent if there are none.
 ---@field picture? boolean Whether a picture is kept, of its frame or of a digest's best alert; absent if not.
+---@field evidence? InEvidence Where its moment is in the stream that is kept of its source; absent if none is.
 ---@field expires_seconds? integer How long it is of use, from its acceptance on; absent if that is not said.
+
+---A moment in the encoded stream that is kept of a source.
+---@class InEvidence
+---@field stream string `detect`: the stream that is analysed; `evidence`: another one.
+---@field offset_ms number By how many milliseconds the moment is later there than the alert's time.
+---@field offset_by string How that was measured: `sender_reports` or `arrival`.
 
 ---The alerts that one alert stands for: a limit held them back.
 ---@class Digest

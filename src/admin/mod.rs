@@ -227,8 +227,8 @@ fn router(app: AppState) -> Router {
 
 fn api_router() -> Router<AppState> {
     use api::{
-        alerts, audit, config, detections, events, explain, logs, pictures, plugins, profile, retry, session, silences,
-        sources, status,
+        alerts, audit, config, detections, events, evidence, explain, logs, pictures, plugins, profile, retry, session,
+        silences, sources, status,
     };
     Router::new()
         .route("/api/v1/status", get(status::status))
@@ -238,6 +238,8 @@ fn api_router() -> Router<AppState> {
         .route("/api/v1/sources/{source}/disable", post(sources::disable))
         .route("/api/v1/sources/{source}/restart", post(sources::restart))
         .route("/api/v1/sources/{source}/detections", post(detections::publish))
+        .route("/api/v1/sources/{source}/evidence.mp4", get(evidence::clip))
+        .route("/api/v1/sources/{source}/evidence.jpg", get(evidence::picture))
         .route("/api/v1/strategies", get(status::strategies))
         .route("/api/v1/plugins", get(plugins::list))
         .route("/api/v1/plugins/{name}/reload", post(plugins::reload))

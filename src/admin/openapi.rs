@@ -16,8 +16,8 @@ use utoipa::openapi::{
 use super::AppState;
 use super::access::Access;
 use super::api::{
-    alerts, audit, config, detections, events, explain, logs, pictures, plugins, profile, retry, session, silences,
-    sources, status,
+    alerts, audit, config, detections, events, evidence, explain, logs, pictures, plugins, profile, retry, session,
+    silences, sources, status,
 };
 use super::error::ErrorBody;
 use super::routes::{METRICS, Need, ROUTES};
@@ -39,6 +39,8 @@ const WAITS: &[&str] = &[
     "/api/v1/alerts/{id}/explain",
     "/api/v1/explain",
     "/api/v1/alerts/{id}/picture.jpg",
+    "/api/v1/sources/{source}/evidence.mp4",
+    "/api/v1/sources/{source}/evidence.jpg",
 ];
 /// Paths that exist only if the configuration can be changed.
 const NEEDS_CONTROL: &[&str] =
@@ -104,6 +106,8 @@ const BODILESS: &[&str] =
         explain::alert,
         explain::source,
         pictures::picture,
+        evidence::clip,
+        evidence::picture,
         events::events,
         logs::logs,
         audit::audit,

@@ -68,6 +68,8 @@ pub(super) const ROUTES: &[Route] = &[
     row("POST", "/api/v1/sources/{source}/disable", CONTROL),
     row("POST", "/api/v1/sources/{source}/restart", CONTROL),
     row("POST", "/api/v1/sources/{source}/detections", PUBLISH),
+    row("GET", "/api/v1/sources/{source}/evidence.mp4", READ),
+    row("GET", "/api/v1/sources/{source}/evidence.jpg", READ),
     row("GET", "/api/v1/strategies", READ),
     row("GET", "/api/v1/plugins", READ),
     row("POST", "/api/v1/plugins/{name}/reload", CONTROL_ALL),

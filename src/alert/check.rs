@@ -31,6 +31,7 @@ pub(crate) fn alert(number: u64, message: &str) -> Arc<Alert> {
         digest: None,
         tags: Vec::new(),
         picture: false,
+        evidence: None,
         expires_seconds: None,
     })
 }

@@ -192,6 +192,7 @@ impl Held {
             digest: Some(digest),
             tags,
             picture: false,
+            evidence: None,
             expires_seconds: None,
             rule,
             source,

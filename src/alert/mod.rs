@@ -70,7 +70,7 @@ pub use journal::{Decided, Entry, Journal, JournalError, NoJournal, Pending, Sav
 pub use ledger::{OUTBOX_BYTES_MAX, UNWRITTEN_BYTES_MAX, UNWRITTEN_MAX};
 pub use offer::NoRoom;
 pub use outbox::{Acceptance, OnAccepted, Outbox};
-pub use pictures::{PICTURE_WAIT, PICTURES_BYTES_MAX, PICTURES_MAX, Pictures, Which};
+pub use pictures::{PICTURE_WAIT, PICTURES_BYTES_MAX, PICTURES_MAX, Pictures, Stills, Which};
 pub use policy::{Decision, KEYS_BYTES_MAX, KEYS_MAX, Policy, Refusal};
 pub use recent::{RECENT_BYTES_MAX, RECENT_MAX};
 pub use sequencer::Order;

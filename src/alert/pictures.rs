@@ -9,8 +9,10 @@ mod digests;
 mod files;
 mod label;
 mod shot;
+mod stills;
 mod waiting;
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -24,6 +26,7 @@ use self::digests::{MOVES_MAX, Move};
 use self::files::Files;
 pub use self::files::Which;
 pub(super) use self::shot::Shot;
+pub use self::stills::Stills;
 use self::waiting::{Room, Waiting};
 use crate::config::PicturesPlan;
 use crate::error::{Code, Error};
@@ -54,6 +57,8 @@ struct Kept {
     waiting: Mutex<Waiting>,
     /// Signals that a picture waits no longer.
     done: Condvar,
+    /// Where pictures come from in place of frames. Locked for a moment only.
+    stills: Mutex<BTreeMap<SourceId, Arc<dyn Stills>>>,
     metrics: Arc<Metrics>,
     clock: Arc<dyn Clock>,
 }
@@ -136,6 +141,7 @@ impl Pictures {
             moves,
             waiting: Mutex::default(),
             done: Condvar::new(),
+            stills: Mutex::default(),
             metrics: metrics.clone(),
             clock: clock.clone(),
         });
@@ -274,7 +280,8 @@ impl Kept {
             return;
         }
         // A defect of an encoder must not end the thread.
-        let encoded = catch_unwind(AssertUnwindSafe(|| shot.encode(&plan))).ok().flatten();
+        let made = || self.with_still(&source, shot).encode(&plan);
+        let encoded = catch_unwind(AssertUnwindSafe(made)).ok().flatten();
         let written = match encoded {
             None => Err("it cannot be encoded".to_owned()),
             Some([annotated, clean]) => {

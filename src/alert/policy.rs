@@ -190,6 +190,7 @@ impl Policy {
             digest: None,
             tags: raised.tags.clone(),
             picture: false,
+            evidence: None,
             expires_seconds: raised.expires_seconds,
         };
         self.write_key(&frame.source, &raised.rule, "");

@@ -181,10 +181,9 @@ impl Cause {
                 (format!("nobody listens at {peer} (connection refused)"), "is the camera on, is the port right")
             }
             Self::Unreachable(why) => (format!("there is no way to {peer} ({why})"), "check the network"),
-            Self::NoConnection => (
-                format!("no connection to {peer}"),
-                "is the camera on, is its address right, does a firewall keep it off",
-            ),
+            Self::NoConnection => {
+                (format!("no connection to {peer}"), "is it on, is its address right, does a firewall keep it off")
+            }
             Self::HungUp(asked) => (
                 format!("{peer} hung up {asked}"),
                 "it may be starting, or serve too many; where it speaks TLS, write rtsps:// or https://",

@@ -53,6 +53,7 @@ mod cause;
 mod change;
 mod check;
 pub mod detections;
+pub mod evidence;
 mod intake;
 mod outlet;
 pub(crate) mod pace;
@@ -209,6 +210,12 @@ pub trait Backend: Send {
 
     /// What takes messages for a source, where it gets its frames like this. `None`, the default, for any other.
     fn intake(&self, _source: &SourceId) -> Option<Arc<dyn Intake>> {
+        None
+    }
+
+    /// What is kept of a source's encoded stream; `None` where the backend keeps nothing, which is the default, or the
+    /// source's plan asks for nothing.
+    fn evidence(&self, _source: &SourceId) -> Option<Arc<dyn evidence::Evidence>> {
         None
     }
 

@@ -45,6 +45,11 @@ struct Owned {
 }
 
 impl Sources {
+    /// Other sources, which take turns with these at their hosts.
+    pub fn beside(&self) -> Self {
+        Self { owned: BTreeMap::new(), hosts: Arc::clone(&self.hosts) }
+    }
+
     /// Checks that a source of this name can be started: none runs, or it has ended.
     ///
     /// # Errors
@@ -138,5 +143,22 @@ impl Sources {
 impl Drop for Sources {
     fn drop(&mut self) {
         self.stop(None, DROP_MAX);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::supervise::HOST_CONNECTING_MAX;
+
+    #[test]
+    fn sources_beside_others_take_turns_with_them() {
+        let sources = Sources::default();
+        let turns: Vec<_> = (0..HOST_CONNECTING_MAX).map(|_| sources.hosts.queue("gate")).collect();
+        assert!(turns.iter().all(|turn| turn.begin(0)));
+        let next = sources.beside().hosts.queue("gate");
+        assert!(!next.begin(0));
+        drop(turns);
+        assert!(next.begin(0));
     }
 }

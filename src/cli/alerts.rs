@@ -212,6 +212,10 @@ fn whole(kept: &Kept) -> String {
         one_line(&alert.message),
         alert.suppressed
     );
+    if let Some(mark) = &alert.evidence {
+        let (stream, by) = (one_line(&mark.stream), one_line(&mark.offset_by).replace('_', " "));
+        text += &format!("\n  evidence    stream {stream}, {:+.1} ms, by {by}", mark.offset_ms);
+    }
     if !alert.tags.is_empty() {
         text += &format!("\n  tags        {}", one_line(&alert.tags.join(" ")));
     }

@@ -9,7 +9,7 @@ use dsengine::error::{Code, Error};
 use dsengine::telemetry::redact;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Bytes;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::{Method, Request, Uri};
 use hyper_util::client::legacy::Client as Http;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -23,6 +23,9 @@ use super::which::{Run, Which, shown};
 const ANSWER_MAX: Duration = Duration::from_secs(90);
 /// Maximum size of a response.
 const ANSWER_BYTES_MAX: usize = 4 << 20;
+
+/// A response: its status, its headers and its body.
+type Answer = (u16, HeaderMap, Bytes);
 
 /// The flags of every command that asks a running engine.
 #[derive(Clone, clap::Args)]
@@ -155,7 +158,23 @@ impl Client {
         Ok(answer)
     }
 
+    /// The bytes of a 2xx response of at most so many, and one of its headers. Prints a refusal.
+    pub(crate) fn fetch(&self, path: &str, bytes_max: usize, header: &str) -> Result<(Bytes, Option<String>), Exit> {
+        let answer = self.exchange(&Method::GET, path, None, bytes_max).map_err(|error| failed(&error))?;
+        self.say_who();
+        let (status, headers, bytes) = answer;
+        if !(200..=299).contains(&status) {
+            return Err(self.refused(status, &serde_json::from_slice(&bytes).unwrap_or(Value::Null)));
+        }
+        Ok((bytes, headers.get(header).and_then(|value| value.to_str().ok()).map(str::to_owned)))
+    }
+
     fn send(&self, method: &Method, path: &str, body: Option<&Value>) -> Result<(u16, Value), Error> {
+        let (status, _, bytes) = self.exchange(method, path, body, ANSWER_BYTES_MAX)?;
+        Ok((status, serde_json::from_slice(&bytes).unwrap_or(Value::Null)))
+    }
+
+    fn exchange(&self, method: &Method, path: &str, body: Option<&Value>, bytes_max: usize) -> Result<Answer, Error> {
         let at = self.run()?.engine()?;
         let base = if at.contains("://") { at.to_owned() } else { format!("http://{at}") };
         let engine = redact::uri(&base);
@@ -181,7 +200,7 @@ impl Client {
             .build()
             .map_err(|e| Error::new(Code::Io, format!("cannot start a runtime: {e}")))?;
         runtime.block_on(async {
-            match tokio::time::timeout(ANSWER_MAX, exchange(request, &engine)).await {
+            match tokio::time::timeout(ANSWER_MAX, exchange(request, &engine, bytes_max)).await {
                 Ok(answer) => answer,
                 Err(_) => {
                     Err(Error::new(Code::Io, format!("{engine} has not answered within {} s", ANSWER_MAX.as_secs())))
@@ -230,7 +249,7 @@ pub(crate) fn segment(name: &str) -> String {
     url::form_urlencoded::byte_serialize(name.as_bytes()).collect::<String>().replace('+', "%20")
 }
 
-async fn exchange(request: Request<Full<Bytes>>, engine: &str) -> Result<(u16, Value), Error> {
+async fn exchange(request: Request<Full<Bytes>>, engine: &str, bytes_max: usize) -> Result<Answer, Error> {
     let client: Http<HttpConnector, Full<Bytes>> = Http::builder(TokioExecutor::new()).build_http();
     let answer = client.request(request).await.map_err(|error| {
         if error.is_connect() {
@@ -240,10 +259,10 @@ async fn exchange(request: Request<Full<Bytes>>, engine: &str) -> Result<(u16, V
             Error::new(Code::Io, format!("{engine} broke off: {error}"))
         }
     })?;
-    let status = answer.status().as_u16();
-    let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX)
+    let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
+    let body = Limited::new(answer.into_body(), bytes_max)
         .collect()
         .await
         .map_err(|e| Error::new(Code::Io, format!("the answer of {engine} broke off: {e}")))?;
-    Ok((status, serde_json::from_slice(&body.to_bytes()).unwrap_or(Value::Null)))
+    Ok((status, headers, body.to_bytes()))
 }

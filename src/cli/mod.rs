@@ -22,6 +22,7 @@ mod case;
 mod client;
 mod config;
 mod doctor;
+mod evidence;
 mod exit;
 mod explain;
 mod files;

@@ -8,6 +8,7 @@ use hyper::Method;
 use serde_json::{Map, Value, json};
 
 use super::client::{Client, segment};
+use super::evidence::{self, Evidence};
 use super::exit::Exit;
 
 #[derive(clap::Args)]
@@ -36,6 +37,8 @@ enum Command {
     Discover(discover::Args),
     /// Open a source without an engine, and say in one sentence what is wrong with it, or what comes
     Test(test::Args),
+    /// Write a clip or a picture of what is kept of a camera's encoded stream
+    Evidence(Evidence),
 }
 
 /// A change that may be kept.
@@ -103,6 +106,7 @@ pub(crate) fn run(args: &Args) -> Exit {
         Command::Disable(named) => named.ask(&Method::POST, "/disable"),
         Command::Test(args) => test::run(args),
         Command::Discover(args) => discover::run(args),
+        Command::Evidence(evidence) => evidence.run(),
         Command::Restart(Restart { id, client }) => {
             let done = client.ask(&Method::POST, &format!("/api/v1/sources/{}/restart", segment(id)), None);
             Exit::of(done.map(|_| {
@@ -139,7 +143,7 @@ fn list(client: &Client) -> Result<(), Exit> {
             status["fps"].as_f64().unwrap_or(0.0),
             status["judged"].as_u64().unwrap_or(0),
             text(&source["origin"]),
-            text(&source["config"]["uri"]),
+            text(address(&source["config"])),
         );
         if let Some(name) = source["config"]["name"].as_str() {
             println!("  name: {name}");
@@ -147,8 +151,17 @@ fn list(client: &Client) -> Result<(), Exit> {
         if let Some(error) = status["error"].as_str() {
             println!("  error: {error}");
         }
+        if let Some(line) = evidence::line(&status["evidence"]) {
+            println!("  {line}");
+        }
     }
     Ok(())
+}
+
+/// The address that is analysed.
+fn address(config: &Value) -> &Value {
+    let uri = &config["uri"];
+    if uri.is_null() { &config["streams"]["detect"] } else { uri }
 }
 
 impl Add {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::plan::{HandlerPlan, ModelPlan, Plan, SourcePlan, StrategyPlan};
+use super::plan::{EvidencePlan, HandlerPlan, ModelPlan, Plan, SourcePlan, StrategyPlan};
 use crate::types::SourceId;
 
 /// Differences among items of one kind.
@@ -248,19 +248,26 @@ impl SourcePlan {
             priority: _,
             zones: _,
             blackout: _,
+            evidence,
             confidence: _,
             alerts: _,
             retry: _,
             recovery: _,
         } = self;
+        // Evidence of the stream that is analysed is taken inside its pipeline, which also measures the delay between
+        // both streams where evidence has its own; the address of that one may change.
+        let is_inside = |evidence: &Option<EvidencePlan>| evidence.as_ref().map(|plan| plan.stream.is_none());
         (id, input, realtime, repeat) == (&other.id, &other.input, &other.realtime, &other.repeat)
             && (picture_max, frames_held_max) == (&other.picture_max, &other.frames_held_max)
+            && is_inside(evidence) == is_inside(&other.evidence)
     }
 
     /// Whether both are the same in what a backend changes while a source runs.
     pub fn same_live_settings(&self, other: &Self) -> bool {
-        let live =
-            |plan: &Self| (plan.fps, plan.every, plan.retry.clone(), plan.recovery.clone(), plan.blackout.clone());
+        let live = |plan: &Self| {
+            let (retry, recovery) = (plan.retry.clone(), plan.recovery.clone());
+            (plan.fps, plan.every, retry, recovery, plan.blackout.clone(), plan.evidence.clone())
+        };
         live(self) == live(other)
     }
 }

@@ -5,7 +5,8 @@ use super::secret::{SECRET_SETTINGS, nearly_secret_key};
 use super::tree;
 
 /// Keys with an address, or with what is secret as a whole.
-const HIDDEN: &[&str] = &["uris", "address", "headers", "header", "auth", "body", "secrets", "proxy"];
+const HIDDEN: &[&str] =
+    &["uris", "address", "headers", "header", "auth", "body", "secrets", "proxy", "detect", "evidence"];
 
 /// What is wrong with a text that is no YAML: where, and its line without secrets. `None` if it is YAML.
 pub fn syntax_error(name: &str, text: &str) -> Option<LoadError> {

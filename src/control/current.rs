@@ -40,7 +40,7 @@ impl Current {
     /// The configuration after an edit by an author with these rights. `save` also adds it to the saved edits.
     pub(super) fn edited(&self, edit: &Edit, save: bool, rights: Rights) -> Result<Next, Refusal> {
         let configured: Vec<String> = configured(&self.loaded).into_iter().map(|(id, _)| id).collect();
-        let added = |id: &String| self.request.overlay.get(&format!("sources[{id}].uri")).is_some();
+        let added = |id: &String| is_added(&self.request.overlay, id);
         let mut beneath = ids(&self.loaded.file_tree);
         beneath.extend(configured.iter().filter(|id| !added(id)).cloned());
         let (effective, profiles) = (&self.loaded.effective, &self.loaded.profiles);
@@ -213,12 +213,8 @@ impl Current {
     pub(super) fn sources(&self, running: Vec<SourceStatus>) -> Vec<SourceEntry> {
         let in_files = ids(&self.loaded.file_tree);
         let entry = |(id, config): (String, &Json)| {
-            let origin = if self.request.overlay.get(&format!("sources[{id}].uri")).is_some() && !in_files.contains(&id)
-            {
-                "overlay"
-            } else {
-                "file"
-            };
+            let is_added = is_added(&self.request.overlay, &id) && !in_files.contains(&id);
+            let origin = if is_added { "overlay" } else { "file" };
             let prefix = format!("sources[{id}]");
             let changed = self.request.overlay.entries.keys().any(|path| path.starts_with(&prefix));
             let enabled = config["enabled"] != false;
@@ -227,6 +223,11 @@ impl Current {
         };
         configured(&self.loaded).into_iter().map(entry).collect()
     }
+}
+
+/// Whether edits say what a source's address is, as those do that add it.
+fn is_added(overlay: &config::Overlay, id: &str) -> bool {
+    ["uri", "streams", "streams.detect"].iter().any(|key| overlay.get(&format!("sources[{id}].{key}")).is_some())
 }
 
 /// Loads a configuration, and refuses what an engine would not start with.

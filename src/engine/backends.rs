@@ -8,6 +8,7 @@ use std::time::Duration;
 use parking_lot::{Mutex, RwLock};
 
 use crate::backend::detections::DetectionsBackend;
+use crate::backend::evidence::Evidence;
 use crate::backend::peers::no_peers;
 use crate::backend::scene::SceneBackend;
 use crate::backend::trace::TraceBackend;
@@ -135,6 +136,12 @@ impl Backends {
     /// What takes messages for a source; `None` if it takes none.
     pub(super) fn intake(&self, source: &str) -> Option<Arc<dyn Intake>> {
         self.intakes.read().get(&SourceId::from(source)).cloned()
+    }
+
+    /// What is kept of a source's encoded stream, if anything is.
+    pub(super) fn evidence(&self, source: &SourceId) -> Option<Arc<dyn Evidence>> {
+        let state = self.state.lock();
+        state.running.get(state.sources.get(source)?)?.evidence(source)
     }
 
     /// The WebRTC side of a source.

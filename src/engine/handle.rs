@@ -24,6 +24,7 @@ use super::view::status::{AlertStatus, HandlerStatus, PluginStatus, Status, Stra
 use super::view::strategy::StrategyBoard;
 use crate::alert::records::Records;
 use crate::alert::{Commanded, Outbox, Switches};
+use crate::backend::evidence::Evidence;
 use crate::backend::{Intake, Peers};
 use crate::config::Plan;
 use crate::error::{Code, Error};
@@ -288,9 +289,12 @@ impl EngineApi for Handle {
         let (shared, view) = (&self.0, self.0.view());
         let alerts = AlertStatus::read(shared.parts.delivery.outbox(), shared.clock.monotonic_ns());
         let plans: BTreeMap<_, _> = view.plan.sources.iter().map(|source| (&source.id, source)).collect();
-        let status = |source: &Arc<SourceUnit>| match plans.get(&source.route.id) {
-            Some(plan) => source.route.status().of_plan(plan.name.as_deref(), &plan.zones),
-            None => source.route.status(),
+        let status = |source: &Arc<SourceUnit>| {
+            let status = match plans.get(&source.route.id) {
+                Some(plan) => source.route.status().of_plan(plan.name.as_deref(), &plan.zones),
+                None => source.route.status(),
+            };
+            status.with_evidence(source.evidence.as_deref())
         };
         let sources = view.sources.iter().map(status).collect();
         let off = |name: &str| view.models.iter().any(|model| model.plan.name == name && model.is_off());
@@ -338,9 +342,10 @@ impl EngineApi for Handle {
     }
 
     fn metrics_text(&self) -> String {
-        let problems = self.status().problems.len();
+        let status = self.status();
         let metrics = &self.0.metrics;
-        metrics.problems.set(problems as i64);
+        metrics.problems.set(status.problems.len() as i64);
+        status.sources.iter().for_each(|source| source.export_evidence(metrics));
         metrics.queue("inference").set(self.0.parts.pool.waiting() as i64);
         metrics.queue("lanes").set(self.0.parts.threads.waiting() as i64);
         metrics.queue("changes").set(self.0.owner.queue.len() as i64);
@@ -349,6 +354,11 @@ impl EngineApi for Handle {
 
     fn peers(&self, source: &str) -> Result<Arc<dyn Peers>, Error> {
         self.0.parts.backends.peers(&SourceId::from(source))
+    }
+
+    fn evidence(&self, source: &str) -> Option<Arc<dyn Evidence>> {
+        let view = self.0.view();
+        view.sources.iter().find(|unit| unit.route.id.as_str() == source)?.evidence.clone()
     }
 
     fn count_refused(&self, reason: &'static str) {

@@ -32,6 +32,7 @@ mod owner;
 mod parts;
 mod silences;
 mod source;
+mod stills;
 mod strategies;
 mod summary;
 mod thresholds;

@@ -8,10 +8,12 @@ use parking_lot::Mutex;
 use super::lanes::{Inlet, Lane, LaneHandle, OnProbation, Place, Route, Rule, RuleSettings, Shadow, Stages};
 use super::models::Models;
 use super::parts::Parts;
+use super::stills::FromEvidence;
 use super::versions::{GuestStrategy, Versions};
 use super::view::live::Live;
 use super::view::strategy::{Notes, StrategyBoard};
-use crate::alert::Order;
+use crate::alert::{Order, Stills};
+use crate::backend::evidence::Evidence;
 use crate::config::{Input, Plan, SourcePlan, StrategyKind, StrategyPlan};
 use crate::error::{Code, Error};
 use crate::strategy::{FaultKind, Motion, Strategy};
@@ -23,6 +25,8 @@ use crate::types::SourceId;
 pub(super) struct SourceUnit {
     pub(super) route: Arc<Route>,
     pub(super) live: Arc<Live>,
+    /// What is kept of its encoded stream: the same value as long as the source runs.
+    pub(super) evidence: Option<Arc<dyn Evidence>>,
     lane: Mutex<Option<LaneHandle>>,
 }
 
@@ -231,13 +235,16 @@ impl Built {
         let running = Arc::clone(&route);
         // From here on the lane's end ends the source.
         let lane = parts.threads.run(lane, place(plan)).inspect_err(|_| running.finish())?;
-        let unit = Arc::new(SourceUnit { route, live, lane: Mutex::new(Some(lane)) });
+        let mut unit = SourceUnit { route, live, evidence: None, lane: Mutex::new(Some(lane)) };
         let added = parts.backends.add(plan, Arc::new(Inlet(Arc::clone(&unit.route))));
         if let Err(error) = added {
             unit.end();
             return Err(error.about(format!("sources[{}]", plan.id)));
         }
-        Ok(unit)
+        unit.evidence = parts.backends.evidence(&plan.id);
+        let stills = unit.evidence.clone().map(|kept| Arc::new(FromEvidence(kept)) as Arc<dyn Stills>);
+        parts.delivery.pictures().take_from(&plan.id, stills);
+        Ok(Arc::new(unit))
     }
 }
 
@@ -255,6 +262,7 @@ impl SourceUnit {
         // The lane first: this wakes a source that waits for room.
         self.route.inbox.close();
         parts.backends.remove(&self.route.id);
+        parts.delivery.pictures().take_from(&self.route.id, None);
         self.end();
     }
 

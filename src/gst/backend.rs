@@ -9,15 +9,20 @@ use std::time::Duration;
 use gstreamer as gst;
 use gstreamer::prelude::*;
 
+use super::evidence::{Record, Recorders};
 use super::playback::Playback;
 use super::webrtc::{Door, Pulling, Reception, Sessions};
 use super::{chain, doctor};
+use crate::backend::evidence::Evidence;
 use crate::backend::peers::no_peers;
 use crate::backend::{Backend, Peers, Sink, Sources, supervise};
 use crate::config::{Input, Sender, SourcePlan};
 use crate::error::{Code, Error};
 use crate::outbound;
 use crate::types::{Clock, SourceId};
+
+/// Longest wait for an evidence stream that is replaced: as long as a pipeline may take to shut down, and a little more.
+const REPLACE_MAX: Duration = Duration::from_secs(3);
 
 /// The portable backend: files, network streams and the test picture through GStreamer.
 pub struct GstBackend {
@@ -27,6 +32,7 @@ pub struct GstBackend {
     doors: BTreeMap<SourceId, Arc<Door>>,
     /// Viewers of all of them.
     viewers: Arc<AtomicUsize>,
+    recorders: Recorders,
 }
 
 impl GstBackend {
@@ -39,7 +45,14 @@ impl GstBackend {
             Error::new(Code::Pipeline, format!("GStreamer does not start: {error}"))
                 .hint("`dsengine doctor` shows what is installed")
         })?;
-        Ok(Self { clock, sources: Sources::default(), doors: BTreeMap::new(), viewers: Arc::default() })
+        let sources = Sources::default();
+        let recorders = Recorders::new(&sources);
+        Ok(Self { clock, sources, doors: BTreeMap::new(), viewers: Arc::default(), recorders })
+    }
+
+    /// What is left of a time limit that began at `begun_ns`.
+    fn left(&self, limit: Duration, begun_ns: u64) -> Duration {
+        limit.saturating_sub(Duration::from_nanos(self.clock.monotonic_ns().saturating_sub(begun_ns)))
     }
 }
 
@@ -50,16 +63,26 @@ impl Backend for GstBackend {
 
     fn add_source(&mut self, plan: &SourcePlan, sink: Arc<dyn Sink>) -> Result<(), Error> {
         check(plan)?;
+        self.sources.vacant(&plan.id)?;
+        self.recorders.remove(&plan.id, REPLACE_MAX);
+        let record = self.recorders.add(plan, &self.clock)?.map_or(Record::No, Record::Analysed);
         let (ours, clock) = (plan.clone(), Arc::clone(&self.clock));
         let door = Door::new(plan, Arc::clone(&clock), &self.viewers);
         let theirs = Arc::clone(&door);
-        self.sources.start(plan, sink, &format!("src-{}", plan.id), move |context| match &ours.input {
+        let started = self.sources.start(plan, sink, &format!("src-{}", plan.id), move |context| match &ours.input {
             Input::Webrtc(webrtc) if webrtc.from == Sender::Publisher => {
                 supervise::run(Reception(theirs), ours, clock, context);
             }
             Input::Webrtc(_) => supervise::run(Pulling(Arc::clone(&theirs.encoded)), ours, clock, context),
-            _ => supervise::run(Playback::new(Arc::clone(&clock), Arc::clone(&theirs.encoded)), ours, clock, context),
-        })?;
+            _ => {
+                let playback = Playback::new(Arc::clone(&clock), Arc::clone(&theirs.encoded), record);
+                supervise::run(playback, ours, clock, context);
+            }
+        });
+        if started.is_err() {
+            self.recorders.remove(&plan.id, REPLACE_MAX);
+            return started;
+        }
         self.doors.insert(plan.id.clone(), door);
         Ok(())
     }
@@ -68,19 +91,28 @@ impl Backend for GstBackend {
         if let Some(door) = self.doors.get(&plan.id) {
             door.change(plan);
         }
-        self.sources.change(plan)
+        self.sources.change(plan)?;
+        self.recorders.change(plan, REPLACE_MAX)
     }
 
     fn remove_source(&mut self, source: &SourceId, deadline: Duration) {
+        let begun_ns = self.clock.monotonic_ns();
         if let Some(door) = self.doors.remove(source) {
             door.close();
         }
         self.sources.remove(source, deadline);
+        self.recorders.remove(source, self.left(deadline, begun_ns));
     }
 
     fn stop(&mut self, deadline: Duration) {
+        let begun_ns = self.clock.monotonic_ns();
         self.close_doors();
         self.sources.stop(None, deadline);
+        self.recorders.stop(self.left(deadline, begun_ns));
+    }
+
+    fn evidence(&self, source: &SourceId) -> Option<Arc<dyn Evidence>> {
+        self.recorders.of(source)
     }
 
     fn peers(&self, source: &SourceId) -> Result<Arc<dyn Peers>, Error> {
@@ -110,7 +142,10 @@ fn check(plan: &SourcePlan) -> Result<(), Error> {
         Input::Chain { chain, .. } => chain::source(chain).map(drop).map_err(|what| wrong(&what)),
         Input::Webcam(_) => installed(plan, "v4l2src"),
         Input::Rtsp(camera) => {
-            check_authorities(plan, camera.ca_file.as_deref())?;
+            let own = plan.evidence.as_ref().and_then(|evidence| evidence.stream.as_deref());
+            for camera in [Some(&**camera), own].into_iter().flatten() {
+                check_authorities(plan, camera.ca_file.as_deref())?;
+            }
             installed(plan, "rtspsrc")
         }
         Input::Web(web) => check_authorities(plan, web.ca_file.as_deref()),

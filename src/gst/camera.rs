@@ -11,6 +11,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::decode::camera_decodebin;
 use super::encoded::Encoded;
+use super::evidence::Record;
 use super::feed::{add, make};
 use super::observed::Observed;
 use super::probe::Probe;
@@ -45,13 +46,15 @@ pub(super) struct Attempts {
     pub(super) encoded: Arc<Encoded>,
     /// Larger pictures are scaled down to it.
     pub(super) picture_max: Option<PictureMax>,
+    /// What its pipelines do for evidence.
+    pub(super) record: Record,
 }
 
 impl Attempts {
     /// The state before the first attempt.
     pub(super) fn new(clock: Arc<dyn Clock>, encoded: Arc<Encoded>) -> Self {
         let (udp, pause, played) = (Arc::default(), Duration::ZERO, Arc::default());
-        Self { clock, udp, pause, played, encoded, picture_max: None }
+        Self { clock, udp, pause, played, encoded, picture_max: None, record: Record::No }
     }
 }
 
@@ -95,11 +98,12 @@ impl Session {
         Self { camera, attempts, over_udp, phase, probe, redirects, ended: false, unpinned: false }
     }
 
-    /// Adds rtspsrc and its decodebin to a pipeline.
+    /// Adds rtspsrc and its decodebin to a pipeline. `to` is what takes the pictures, or the packets of evidence's own
+    /// stream.
     pub(super) fn build(
         &mut self,
         pipeline: &gst::Pipeline,
-        convert: &gst::Element,
+        to: &gst::Element,
         observed: &Arc<Observed>,
     ) -> Result<(), String> {
         let source = make("rtspsrc")?;
@@ -116,8 +120,10 @@ impl Session {
         if self.camera.tls {
             tls::watch(&source, &self.camera, observed, &self.attempts.clock);
         }
-        // Older versions have no such property: then the time of arrival counts.
-        if source.find_property("add-reference-timestamp-meta").is_some() {
+        let record = self.attempts.record.clone();
+        let is_own = record.is_own();
+        // Older versions have no such property: then the time of arrival counts. Evidence reads the reports itself.
+        if !is_own && source.find_property("add-reference-timestamp-meta").is_some() {
             source.set_property("add-reference-timestamp-meta", true);
         }
         // Other media are not set up at the server.
@@ -129,13 +135,30 @@ impl Session {
             seen.store(true, Ordering::Release);
             Some(video.to_value())
         });
-        let decode = camera_decodebin(convert, observed)?;
+        let decode = if is_own { to.clone() } else { camera_decodebin(to, observed)? };
         let sink = decode.static_pad("sink").ok_or("decodebin has no sink pad")?.downgrade();
+        let (tap, reports) = (record.tap(), record.reports());
+        if let Some(reports) = &reports {
+            reports.watch(&source);
+        }
         let observed = Arc::clone(observed);
-        source.connect_pad_added(move |_, pad| {
+        let pipeline_of = pipeline.downgrade();
+        source.connect_pad_added(move |source, pad| {
             let Some(sink) = sink.upgrade().filter(|sink| !sink.is_linked()) else { return };
-            if pad.current_caps().is_none_or(|caps| is_rtp_video(&caps)) && pad.link(&sink).is_err() {
-                tracing::warn!("a network stream does not link to its decoder");
+            let caps = pad.current_caps();
+            if caps.as_ref().is_none_or(is_rtp_video) {
+                let spliced = pipeline_of.upgrade().zip(tap.as_ref());
+                let spliced = spliced.and_then(|(pipeline, tap)| tap.splice(&pipeline, caps.as_ref(), &sink));
+                if spliced.is_none() && is_own {
+                    observed.no_video.store(true, Ordering::Release);
+                    return;
+                }
+                if pad.link(&spliced.unwrap_or(sink)).is_err() {
+                    tracing::warn!("a network stream does not link to its decoder");
+                }
+                if let Some(reports) = &reports {
+                    reports.measure(pad, &source.downgrade());
+                }
             }
             let observed = Arc::clone(&observed);
             pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
@@ -143,7 +166,7 @@ impl Session {
                 gst::PadProbeReturn::Remove
             });
         });
-        add(pipeline, &[&source, &decode])
+        if is_own { add(pipeline, &[&source]) } else { add(pipeline, &[&source, &decode]) }
     }
 
     /// Whether the camera plays, so that only its packets are missing.

@@ -5,6 +5,7 @@
 //! that reads too slowly loses pictures up to the next key frame.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -71,6 +72,8 @@ struct State {
 struct Tap {
     encoded: Arc<Encoded>,
     pipeline: u64,
+    /// Parsers that were added. Evidence adds one before the decoder's own; the newest one's pictures are taken.
+    parsers: AtomicU64,
 }
 
 impl Encoded {
@@ -82,7 +85,7 @@ impl Encoded {
             state.pipeline += 1;
             state.pipeline
         };
-        let tap = Arc::new(Tap { encoded: Arc::clone(self), pipeline: number });
+        let tap = Arc::new(Tap { encoded: Arc::clone(self), pipeline: number, parsers: AtomicU64::new(0) });
         pipeline.connect_deep_element_added(move |_, _, element| tap.added(element));
     }
 
@@ -147,7 +150,11 @@ impl Tap {
         }
         let Some(pad) = element.static_pad("src").filter(|_| factory.name() == "h264parse") else { return };
         let tap = Arc::clone(self);
+        let own = self.parsers.fetch_add(1, Ordering::AcqRel) + 1;
         pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
+            if tap.parsers.load(Ordering::Acquire) != own {
+                return gst::PadProbeReturn::Remove;
+            }
             if let (Some(gst::PadProbeData::Buffer(buffer)), Some(caps)) = (&info.data, pad.current_caps()) {
                 tap.encoded.push(tap.pipeline, Packet { buffer: buffer.clone(), caps });
             }

@@ -17,6 +17,7 @@ use super::camera::{Attempts, Session, Verdict};
 use super::close::close;
 use super::decode::tune_decoders;
 use super::encoded::Encoded;
+use super::evidence::{self, Record};
 use super::failure::{ENCRYPTED, of_clip};
 use super::inputs::Reads;
 use super::observed::Observed;
@@ -66,6 +67,8 @@ pub(super) struct Feed {
     download: Option<Download>,
     /// The device, for a camera of this machine.
     webcam: Option<Webcam>,
+    /// What it does for evidence.
+    record: Record,
     /// The file, where it plays one.
     clip: Option<PathBuf>,
 }
@@ -74,7 +77,7 @@ impl Feed {
     /// Builds the pipeline and starts it. The error is a reason without secrets.
     pub(super) fn start(input: &Input, pacing: Pacing, attempts: &Attempts) -> Result<Self, String> {
         let mut reads = Reads::default();
-        let mut feed = Self::build(pacing, &attempts.encoded, attempts.picture_max, |place| {
+        let mut feed = Self::build(pacing, &attempts.encoded, attempts.picture_max, &attempts.record, |place| {
             reads = inputs::build(place, input, attempts)?;
             Ok(())
         })?;
@@ -89,18 +92,20 @@ impl Feed {
         pacing: Pacing,
         encoded: &Arc<Encoded>,
         picture_max: Option<PictureMax>,
+        record: &Record,
         source: impl FnOnce(&Place<'_>) -> Result<(), String>,
     ) -> Result<Self, String> {
         let pipeline = gst::Pipeline::new();
         let bus = pipeline.bus().ok_or("the pipeline has no bus")?;
         let observed = Arc::new(Observed::default());
-        let appsink = appsink(pacing, &observed, picture_max);
-        let convert = make("videoconvert")?;
-        add(&pipeline, &[&convert, appsink.upcast_ref()])?;
-        scale::link(&pipeline, &convert, &appsink, picture_max)?;
+        let (appsink, convert) = if record.is_own() {
+            evidence::packets(&pipeline)?
+        } else {
+            pictures(&pipeline, pacing, &observed, picture_max)?
+        };
         tune_decoders(&pipeline, &observed);
-        // Nobody watches what plays faster than its own time.
-        if pacing != Pacing::Fast {
+        // Nobody watches what plays faster than its own time, nor what is kept as evidence.
+        if pacing != Pacing::Fast && !record.is_own() {
             encoded.tap(&pipeline);
         }
         source(&Place { pipeline: &pipeline, convert: &convert, appsink: &appsink, observed: &observed })?;
@@ -118,6 +123,7 @@ impl Feed {
             session: None,
             download: None,
             webcam: None,
+            record: record.clone(),
             clip: None,
         })
     }
@@ -137,6 +143,11 @@ impl Feed {
         let sample = self.appsink.try_pull_sample(wait)?;
         self.pulled += 1;
         Some(sample)
+    }
+
+    /// Measures for evidence when a frame says that it was captured, in Unix time, against the arrival of its packets.
+    pub(super) fn measure(&self, sample: &gst::Sample, captured_ns: u64) {
+        self.record.measure(sample, &self.pipeline, captured_ns);
     }
 
     /// Whether every frame has been pulled and none will follow.
@@ -351,6 +362,19 @@ impl Drop for Feed {
         }
         close(&self.pipeline);
     }
+}
+
+/// The end of a pipeline that decodes: what takes decoded pictures, and the sink.
+fn pictures(
+    pipeline: &gst::Pipeline,
+    pacing: Pacing,
+    observed: &Arc<Observed>,
+    most: Option<PictureMax>,
+) -> Result<(gst_app::AppSink, gst::Element), String> {
+    let (appsink, convert) = (appsink(pacing, observed, most), make("videoconvert")?);
+    add(pipeline, &[&convert, appsink.upcast_ref()])?;
+    scale::link(pipeline, &convert, &appsink, most)?;
+    Ok((appsink, convert))
 }
 
 pub(super) fn make(factory: &str) -> Result<gst::Element, String> {

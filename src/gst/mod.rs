@@ -16,6 +16,7 @@ mod decoders;
 mod doctor;
 mod encode;
 mod encoded;
+mod evidence;
 mod extent;
 mod failure;
 mod feed;

@@ -9,6 +9,7 @@ use gstreamer_video as gst_video;
 
 use super::camera::Attempts;
 use super::encoded::Encoded;
+use super::evidence::Record;
 use super::feed::Feed;
 use super::knock::Knock;
 use super::picture;
@@ -39,8 +40,8 @@ pub(super) struct Playback {
 }
 
 impl Playback {
-    pub(super) fn new(clock: Arc<dyn Clock>, encoded: Arc<Encoded>) -> Self {
-        Self { attempts: Attempts::new(clock, encoded) }
+    pub(super) fn new(clock: Arc<dyn Clock>, encoded: Arc<Encoded>, record: Record) -> Self {
+        Self { attempts: Attempts { record, ..Attempts::new(clock, encoded) } }
     }
 }
 
@@ -146,6 +147,7 @@ impl Attempt for Feed {
     fn fill(&mut self, Decoded { sample, info }: Decoded, frame: &mut Frame) -> Result<(), &'static str> {
         let info = info.ok_or("its caps say nothing of its size")?;
         let picture = picture::picture(&sample, &info, self.turn())?;
+        self.measure(&sample, frame.captured_unix_ns);
         (frame.width, frame.height) = (picture.width, picture.height);
         frame.picture = Some(picture);
         Ok(())

@@ -8,7 +8,7 @@ use crate::config::nearest;
 use crate::guest::Trial;
 
 /// The fields of an alert, with those that may be absent.
-const ALERT: [&str; 15] = [
+const ALERT: [&str; 16] = [
     "id",
     "level",
     "rule",
@@ -23,6 +23,7 @@ const ALERT: [&str; 15] = [
     "digest",
     "tags",
     "picture",
+    "evidence",
     "expires_seconds",
 ];
 /// The fields of a detection, with those that may be absent.
@@ -67,7 +68,7 @@ fn watch(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::{Alert, BBox, Detection, Digest, HeldBy, Value as Attribute};
+    use crate::types::{Alert, BBox, Detection, Digest, HeldBy, InEvidence, Value as Attribute};
 
     #[test]
     fn every_field_is_known() {
@@ -87,6 +88,7 @@ mod tests {
             digest: Some(digest),
             tags: vec!["a".into()],
             picture: true,
+            evidence: Some(InEvidence { stream: "detect".into(), offset_ms: 0.0, offset_by: "arrival".into() }),
             expires_seconds: Some(5),
             ..Alert::sample("m")
         };

@@ -61,6 +61,12 @@ pub(super) struct Families {
     pub(super) queue: IntGaugeVec,
     pub(super) refused: IntCounterVec,
     pub(super) log_lost: IntCounterVec,
+    pub(super) evidence_seconds: GaugeVec,
+    pub(super) evidence_bytes: IntGaugeVec,
+    pub(super) evidence_dropped: IntCounterVec,
+    pub(super) stream_up: IntGaugeVec,
+    pub(super) stream_state: IntGaugeVec,
+    pub(super) stream_reconnects: IntCounterVec,
 }
 
 impl Families {
@@ -110,6 +116,12 @@ impl Families {
             queue: r.gauges("dsengine_queue_depth"),
             refused: r.counters("dsengine_api_refused_total"),
             log_lost: r.counters("dsengine_log_lines_lost_total"),
+            evidence_seconds: r.float_gauges("dsengine_evidence_seconds"),
+            evidence_bytes: r.gauges("dsengine_evidence_bytes"),
+            evidence_dropped: r.counters("dsengine_evidence_dropped_total"),
+            stream_up: r.gauges("dsengine_source_stream_up"),
+            stream_state: r.gauges("dsengine_source_stream_state"),
+            stream_reconnects: r.counters("dsengine_source_stream_reconnects_total"),
         };
         families.begin();
         families

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use prometheus::{Counter, Gauge, IntGauge, IntGaugeVec, Registry, TextEncoder};
 
+use super::evidence;
 use super::families::{Families, Registrar, remove};
 use super::handles::{HandlerMetrics, ModelMetrics, StrategyMetrics, VersionMetrics};
 use super::machine::Sample;
@@ -38,6 +39,7 @@ pub struct Metrics {
     machine: [Gauge; 2],
     pub(super) families: Families,
     sources: Mutex<BTreeMap<SourceId, SourceMetrics>>,
+    pub(super) evidence: Mutex<()>,
     process: Mutex<Counter>,
     process_rss: IntGauge,
     process_fds: IntGauge,
@@ -75,6 +77,7 @@ impl Metrics {
             machine,
             families,
             sources: Mutex::default(),
+            evidence: Mutex::default(),
             process,
             process_rss,
             process_fds,
@@ -117,6 +120,7 @@ impl Metrics {
         if let Some(metrics) = self.sources.lock().remove(source) {
             metrics.unlist(&self.families);
         }
+        evidence::unlist(&self.families, source);
         self.remove_strategies(&[("source", source.as_str())]);
         self.plugins.remove("source", source.as_str());
     }

@@ -4,6 +4,7 @@
 //! library just emits `tracing` events; [`redact`] removes secrets from any text; [`rotate`] is the rotating file that
 //! logs and the file handler share. Read [`metrics::TABLE`] next.
 
+mod evidence;
 mod families;
 mod handles;
 pub mod log;
@@ -16,6 +17,7 @@ pub mod redact;
 pub mod rotate;
 mod source;
 
+pub use evidence::EvidenceFigures;
 pub use handles::{HandlerMetrics, ModelMetrics, StrategyMetrics, VersionMetrics};
 pub use machine::{Sample, Sampler};
 pub use meter::Meter;

@@ -224,11 +224,27 @@ pub struct Alert {
     /// not.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub picture: bool,
+    /// Where its moment is in the encoded stream that is kept of its source, from which its picture is taken then; absent
+    /// if none is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub evidence: Option<InEvidence>,
     /// How many seconds it is of use, from its acceptance on: a handler that has not delivered it by then does not;
     /// absent if its rule does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub expires_seconds: Option<u32>,
+}
+
+/// A moment in the encoded stream that is kept of a source.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct InEvidence {
+    /// `detect`: the stream that is analysed; `evidence`: another one of the same camera.
+    pub stream: String,
+    /// By how many milliseconds the moment is later in that stream than the alert's time; negative if it is earlier.
+    pub offset_ms: f64,
+    /// How that was measured: `sender_reports` of both streams, or `arrival`.
+    pub offset_by: String,
 }
 
 /// The limit that held alerts back.
@@ -301,6 +317,7 @@ impl Alert {
             digest: None,
             tags: Vec::new(),
             picture: false,
+            evidence: None,
             expires_seconds: None,
         }
     }

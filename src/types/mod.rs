@@ -20,7 +20,7 @@ mod schedule;
 mod text;
 
 pub use alert::{
-    Alert, AlertDraft, AlertId, Digest, ENGINE_RULES, EXPIRES_SECONDS_MAX, HeldBy, Level, Raised, Resolve,
+    Alert, AlertDraft, AlertId, Digest, ENGINE_RULES, EXPIRES_SECONDS_MAX, HeldBy, InEvidence, Level, Raised, Resolve,
     TAG_BYTES_MAX, TAGS_MAX, add_tags, wrong_tag,
 };
 pub use blackout::{Blackout, Unmasked};

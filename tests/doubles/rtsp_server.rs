@@ -1,7 +1,7 @@
 //! A camera for tests: a real RTSP server that sends H.264 of GStreamer's test picture. It is a process of its
 //! own, because a server can only be frozen (SIGSTOP) or killed together with its process.
 //!
-//! `rtsp_server [--port N] [--path /P] [--size WxH] [--fps N] [--frames N] [--user NAME --password WORD] [--transport tcp|udp] [--sound] [--tls FILE] [--key-frames N] [--codec h264|h265|vp8|jpeg] [--resize WxH --after N] [--late-ms N]`;
+//! `rtsp_server [--port N] [--path /P] [--size WxH] [--fps N] [--frames N] [--user NAME --password WORD] [--transport tcp|udp] [--sound] [--tls FILE] [--key-frames N] [--pattern NAME] [--bitrate KBIT] [--codec h264|h265|vp8|jpeg] [--resize WxH --after N] [--late-ms N]`;
 //! it prints the port on one line, serves on the loopback address, and ends when its standard input closes. With
 //! `--frames` the stream ends after so many, and begins again for the next who asks. With `--resize` the picture has
 //! another size from the frame `--after` on. With `--late-ms` its packets come so long after their capture.
@@ -28,6 +28,8 @@ fn main() {
     let fps = option("--fps").unwrap_or_else(|| "25".into());
     let frames = option("--frames").unwrap_or_else(|| "-1".into());
     let apart = option("--key-frames").unwrap_or_else(|| "25".into());
+    let pattern = option("--pattern").unwrap_or_else(|| "ball".into());
+    let bitrate = option("--bitrate").unwrap_or_else(|| "2048".into());
     let factory = server::RTSPMediaFactory::new();
     factory.set_shared(true);
     match option("--transport").as_deref() {
@@ -41,9 +43,9 @@ fn main() {
         ),
         None => String::new(),
     };
-    let encoder = encoder(&option("--codec").unwrap_or_else(|| "h264".into()), &apart, &late);
+    let encoder = encoder(&option("--codec").unwrap_or_else(|| "h264".into()), &apart, &bitrate, &late);
     let pictures = format!(
-        "( videotestsrc name=picture is-live=true pattern=ball num-buffers={frames} ! capsfilter name=size \
+        "( videotestsrc name=picture is-live=true pattern={pattern} num-buffers={frames} ! capsfilter name=size \
          caps=video/x-raw,format=I420,width={width},height={height},framerate={fps}/1 ! {encoder} )"
     );
     let sound = "( audiotestsrc is-live=true ! alawenc ! rtppcmapay name=pay0 pt=8 )";
@@ -90,18 +92,18 @@ fn state_capture_times(media: &server::RTSPMedia) {
     });
 }
 
-/// The encoder and the payloader of a codec, with `late` between them.
-fn encoder(codec: &str, apart: &str, late: &str) -> String {
+/// The encoder and the payloader of a codec, with `late` between them; `bitrate` in kbit/s, for H.264 and H.265.
+fn encoder(codec: &str, apart: &str, bitrate: &str, late: &str) -> String {
     match codec {
         "h264" if gst::ElementFactory::find("x264enc").is_none() => {
             format!("openh264enc gop-size={apart} ! h264parse ! {late}rtph264pay name=pay0 pt=96 config-interval=1")
         }
         "h264" => format!(
-            "x264enc tune=zerolatency speed-preset=ultrafast key-int-max={apart} ! h264parse \
+            "x264enc tune=zerolatency speed-preset=ultrafast key-int-max={apart} bitrate={bitrate} ! h264parse \
              ! {late}rtph264pay name=pay0 pt=96 config-interval=1"
         ),
         "h265" => format!(
-            "x265enc tune=zerolatency speed-preset=ultrafast key-int-max={apart} ! h265parse \
+            "x265enc tune=zerolatency speed-preset=ultrafast key-int-max={apart} bitrate={bitrate} ! h265parse \
              ! {late}rtph265pay name=pay0 pt=96 config-interval=1"
         ),
         "vp8" => format!("vp8enc deadline=1 cpu-used=8 keyframe-max-dist={apart} ! {late}rtpvp8pay name=pay0 pt=96"),

@@ -279,8 +279,8 @@ fn the_api_describes_itself() {
         // There is no configuration here that could be changed.
         let expected = match get["responses"].get("409") {
             Some(_) => "409",
-            // There is no such alert or plugin.
-            None if path.contains("{id}") || path.contains("{name}") => "404",
+            // There is no such alert or plugin, and no evidence is kept.
+            None if ["{id}", "{name}", "/evidence."].iter().any(|part| path.contains(part)) => "404",
             None => "200",
         };
         assert!(head.starts_with(&format!("http/1.1 {expected}")), "{path}: {head}");

@@ -6,6 +6,7 @@ mod blackout;
 mod delivery;
 mod detection;
 mod email;
+mod evidence;
 mod guests;
 mod hours;
 mod layers;

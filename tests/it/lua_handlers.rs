@@ -65,6 +65,7 @@ pub(crate) fn alert() -> Alert {
         digest: None,
         tags: vec![],
         picture: false,
+        evidence: None,
         expires_seconds: None,
     }
 }

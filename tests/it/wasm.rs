@@ -420,6 +420,7 @@ fn alert() -> Alert {
         digest: None,
         tags: vec![],
         picture: false,
+        evidence: None,
         expires_seconds: None,
     }
 }

@@ -5,6 +5,7 @@ pub(super) mod audit;
 pub(super) mod config;
 pub(super) mod detections;
 pub(super) mod events;
+pub(super) mod evidence;
 pub(super) mod explain;
 pub(super) mod logs;
 pub(super) mod pictures;

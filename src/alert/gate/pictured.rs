@@ -17,6 +17,9 @@ impl Gate {
         frame: &Frame,
     ) -> (Arc<Alert>, Option<Reserved>) {
         let pictures = &self.outbox.pictures;
+        if let Some(mark) = pictures.mark(&alert.source) {
+            Arc::make_mut(&mut alert).evidence = Some(mark);
+        }
         if !pictures.wanted() {
             return (alert, None);
         }
@@ -24,7 +27,8 @@ impl Gate {
             (Some(jpeg), _) => Shot::Encoded(jpeg.clone()),
             (None, Some(picture)) => {
                 let (picture, detections) = (picture.clone(), frame.detections.clone());
-                Shot::Frame { picture, detections, raised: raised.detections.clone(), zones: self.zones.clone() }
+                let (at_ns, raised) = (frame.captured_unix_ns, raised.detections.clone());
+                Shot::Frame { picture, at_ns, detections, raised, zones: self.zones.clone() }
             }
             (None, None) => return (alert, None),
         };

@@ -13,6 +13,8 @@ pub(in crate::alert) enum Shot {
     Frame {
         /// Its pixels.
         picture: Picture,
+        /// When it was captured: Unix time, nanoseconds.
+        at_ns: u64,
         /// What is drawn as boxes.
         detections: Vec<Detection>,
         /// What raised the alert, and is drawn so.
@@ -40,7 +42,7 @@ impl Shot {
     /// The picture with boxes, and the one without if it is wanted. `None` if it cannot be encoded.
     pub(super) fn encode(&self, plan: &PicturesPlan) -> Option<[Option<Vec<u8>>; 2]> {
         match self {
-            Self::Frame { picture, detections, raised, zones } => {
+            Self::Frame { picture, detections, raised, zones, .. } => {
                 let encode = |picture: &Picture| jpeg::encode(picture, plan.max_width, plan.quality);
                 let clean = if plan.clean { Some(encode(picture)?) } else { None };
                 Some([Some(encode(&draw::alerted(picture, detections, raised, zones))?), clean])

@@ -27,7 +27,7 @@ fn open(folder: &Path, plan: &PicturesPlan, unix_ns: u64) -> (Pictures, Thread, 
 
 fn shot(value: u8) -> Shot {
     let picture = Picture::from_rgb(128, 64, vec![value; 128 * 64 * 3]).unwrap();
-    Shot::Frame { picture, detections: Vec::new(), raised: Vec::new(), zones: Arc::new([]) }
+    Shot::Frame { picture, at_ns: 0, detections: Vec::new(), raised: Vec::new(), zones: Arc::new([]) }
 }
 
 fn id(day: u64, n: u8) -> AlertId {
@@ -95,7 +95,8 @@ fn pictures_beyond_what_may_wait_are_dropped_and_counted() {
     let (release, gate) = bounded(0);
     let colorimetry = Colorimetry { matrix: Matrix::Bt601, range: Range::Full };
     let stuck = Picture::new(PixelFormat::Rgb, 2, 2, colorimetry, [6, 0, 0], Arc::new(Gated(gate))).unwrap();
-    let stuck = Shot::Frame { picture: stuck, detections: Vec::new(), raised: Vec::new(), zones: Arc::new([]) };
+    let stuck =
+        Shot::Frame { picture: stuck, at_ns: 0, detections: Vec::new(), raised: Vec::new(), zones: Arc::new([]) };
     assert!(pictures.keep(&id(1, 0), &"yard".into(), stuck));
     for n in 1..PICTURES_MAX as u8 {
         assert!(pictures.keep(&id(1, n), &"yard".into(), shot(n)), "{n}");

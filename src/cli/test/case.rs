@@ -249,6 +249,7 @@ impl AlertSpec {
             digest,
             tags,
             picture: false,
+            evidence: None,
             expires_seconds: None,
         }
     }

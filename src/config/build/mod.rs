@@ -19,6 +19,7 @@ use crate::types::{Point, Polygon, SourceId, TimeZone, Zone};
 
 mod admin;
 mod blackout;
+mod evidence;
 mod handlers;
 mod health;
 mod hours;

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Site, blackout, hardly_reached, merged, overrides, recovery_plan, retry_plan, zones_of};
+use super::{Site, blackout, evidence, hardly_reached, merged, overrides, recovery_plan, retry_plan, zones_of};
 use crate::config::kinds::sources as kinds;
 use crate::config::plan::{ENGINE_SOURCE, Input, PRIORITY_USUAL, SourcePlan};
 use crate::config::schema::{Recovery, SourceEntry, SourceType};
@@ -34,8 +34,9 @@ pub(super) fn build(
         check_id(&id, &ids, &id_path, site);
         ids.push(id.clone());
         let own = zones_of(&entry.zones, &format!("{path}.zones"), site);
-        let alerts = overrides::source(entry.alerts, &format!("{path}.alerts"), &timezone, site);
+        let alerts = overrides::source(entry.alerts.clone(), &format!("{path}.alerts"), &timezone, site);
         let blackout = blackout::build(&entry.blackout, &format!("{path}.blackout"), site);
+        let evidence = evidence::build(&entry, &parsed, &path, site);
         site.inputs.insert(SourceId::from(id.as_str()), parsed.input.clone());
         if !enabled {
             site.idle.push(id);
@@ -54,6 +55,7 @@ pub(super) fn build(
             priority: entry.priority.unwrap_or(PRIORITY_USUAL),
             zones: merged(zones, own),
             blackout,
+            evidence,
             confidence: entry.confidence_threshold.map(|score| score as f32),
             max_objects: entry.max_objects.map(|most| most as usize),
             alerts,
@@ -89,17 +91,18 @@ fn check_id(id: &str, ids: &[String], path: &str, site: &mut Site<'_>) {
 }
 
 fn input(entry: &SourceEntry, path: &str, site: &mut Site<'_>) -> Option<Parsed> {
-    let uri = match (&entry.uri, entry.kind) {
-        (Some(uri), _) => uri.as_str(),
-        (None, Some(SourceType::Test)) => "test",
-        (None, Some(SourceType::Detections)) => "detections:",
-        (None, _) if site.places.is_set(&format!("{path}.uri")) => return None,
+    let is_set = |key: &str| site.places.is_set(&format!("{path}.{key}"));
+    let is_reported = is_set("uri") || is_set("streams");
+    let (uri, at) = match (evidence::analysed(entry, path, site), entry.kind) {
+        (Some(found), _) => found,
+        (None, Some(SourceType::Test)) if !is_reported => ("test", format!("{path}.uri")),
+        (None, Some(SourceType::Detections)) if !is_reported => ("detections:", format!("{path}.uri")),
+        (None, _) if is_reported => return None,
         (None, _) => {
             site.wrong(path, format!("`{path}` has no `uri`"), "`uri` is needed: a path, rtsp://…, test, scene:NAME");
             return None;
         }
     };
-    let at = format!("{path}.uri");
     let implied = match source_uri::kind_of(uri) {
         Ok(implied) => implied,
         Err((message, label)) => {

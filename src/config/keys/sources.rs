@@ -20,6 +20,22 @@ pub(super) const ROWS: &[Row] = &[
         "the_summary_has_the_sources_that_are_listed_and_switched_on",
     ),
     proved("sources[].uri", "what is read", "the_summary_has_the_sources_that_are_listed_and_switched_on"),
+    portable(
+        "sources[].streams.detect",
+        "as uri, of a camera with two streams",
+        "evidence_is_kept_of_a_cameras_other_stream_and_given_out_as_clip_and_picture",
+    ),
+    portable(
+        "sources[].streams.evidence",
+        "the stream that is kept as it comes",
+        "evidence_is_kept_of_a_cameras_other_stream_and_given_out_as_clip_and_picture",
+    ),
+    portable(
+        "sources[].evidence.pre_seconds",
+        "time that is kept of a camera's encoded stream",
+        "as_much_evidence_is_kept_as_the_keys_say",
+    ),
+    portable("sources[].evidence.max_mb", "most that is kept of it", "as_much_evidence_is_kept_as_the_keys_say"),
     proved("sources[].enabled", "whether it is watched", "the_summary_has_the_sources_that_are_listed_and_switched_on"),
     proved(
         "sources[].fps",

@@ -178,6 +178,7 @@ fn samples() -> [Alert; 2] {
         digest: None,
         tags: vec![],
         picture: false,
+        evidence: None,
         expires_seconds: None,
     })
 }

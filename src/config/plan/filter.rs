@@ -136,6 +136,7 @@ mod tests {
             digest: None,
             tags: vec![],
             picture: false,
+            evidence: None,
             expires_seconds: None,
         };
         let all = AlertFilter::default();

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::camera::Camera;
 use super::detections::{DetectionsFrom, DetectionsPlan};
+use super::evidence::EvidencePlan;
 use super::images::Images;
 use super::policy::SourceAlerts;
 use super::recovery::RecoveryPlan;
@@ -46,6 +47,8 @@ pub struct SourcePlan {
     pub picture_max: Option<PictureMax>,
     /// Most of its decoded frames that wait or are worked on at once, where that is less than the workers allow.
     pub frames_held_max: Option<u32>,
+    /// What is kept of its encoded stream.
+    pub evidence: Option<EvidencePlan>,
     /// Its alert policy, where that differs from the general one.
     pub alerts: SourceAlerts,
     /// Its restart policy.
@@ -74,6 +77,7 @@ impl SourcePlan {
             max_objects: None,
             picture_max: None,
             frames_held_max: None,
+            evidence: None,
             alerts: SourceAlerts::default(),
             retry,
             recovery: RecoveryPlan::default(),

@@ -6,6 +6,7 @@
 
 mod alerts;
 mod detection;
+mod evidence;
 mod guests;
 mod hours;
 mod monitoring;

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Outline;
+use super::evidence::{Evidence, Streams};
 use super::overrides::SourceAlerts;
 use crate::config::kinds::sources::Parameters;
 
@@ -26,6 +27,14 @@ pub(in crate::config) struct SourceEntry {
     /// Example: "rtsp://10.0.0.7/stream".
     #[schemars(extend("type" = ["string", "integer", "null"]))]
     pub(in crate::config) uri: Option<String>,
+    /// Two streams of one camera, in place of `uri`. Default none.
+    /// Example: {detect: "rtsp://10.0.0.7/sub", evidence: "rtsp://10.0.0.7/main"}.
+    #[serde(skip_serializing_if = "Streams::is_empty")]
+    pub(in crate::config) streams: Streams,
+    /// What is kept of a camera's encoded stream, in memory. Not together with `blackout`. Default: nothing, or ten
+    /// seconds of `streams.evidence`. Example: {pre_seconds: 30}.
+    #[serde(skip_serializing_if = "Evidence::is_empty")]
+    pub(in crate::config) evidence: Evidence,
     /// Whether it is watched. Default true. Example: false.
     #[schemars(extend("type" = "boolean", "default" = true))]
     pub(in crate::config) enabled: Option<bool>,

@@ -106,6 +106,7 @@ fn alerts(unix_ns: u64) -> Vec<Alert> {
         digest: None,
         tags: Vec::new(),
         picture: false,
+        evidence: None,
     };
     let mut alerts: Vec<Alert> = (1..).zip(Level::ALL).map(|(seq, level)| alert(seq, level)).collect();
     let (ids, keys) = (vec![AlertId::new(unix_ns, [0; 10])], vec!["1".to_owned()]);

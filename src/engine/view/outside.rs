@@ -10,6 +10,7 @@ use super::status::{PluginStatus, Status};
 use crate::alert::Outbox;
 use crate::alert::Pictures;
 use crate::alert::records::Records;
+use crate::backend::evidence::Evidence;
 use crate::backend::peers::no_peers;
 use crate::backend::{Intake, Peers};
 use crate::error::Error;
@@ -56,6 +57,10 @@ pub trait EngineApi: Send + Sync {
     /// When there is no such source, or it has none.
     fn peers(&self, source: &str) -> Result<Arc<dyn Peers>, Error> {
         Err(no_peers(&SourceId::from(source)))
+    }
+    /// What is kept of a source's encoded stream, if anything is.
+    fn evidence(&self, _source: &str) -> Option<Arc<dyn Evidence>> {
+        None
     }
     /// Counts a request that was refused; `reason` is a constant word.
     fn count_refused(&self, _reason: &'static str) {}

@@ -100,6 +100,7 @@ impl Status {
         let well = |s: &&SourceStatus| up(s) || (s.state == SourceState::Stopped.as_str() && s.error.is_none());
         let ready = sources.iter().any(up);
         let mut problems: Vec<String> = sources.iter().filter(|s| !well(s)).map(SourceStatus::problem).collect();
+        problems.extend(sources.iter().filter_map(SourceStatus::evidence_problem));
         problems.extend(strategies.iter().filter(|s| s.degraded).map(|s| match &s.last_error {
             Some(error) => format!("strategy {} is switched off: {error}", s.name),
             None => format!("strategy {} is switched off", s.name),

@@ -10,6 +10,7 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 
 use super::super::decode::{camera_decodebin, set_if_there};
+use super::super::evidence::Record;
 use super::super::feed::{Feed, Place, add, make};
 use super::super::playback::{Decoded, live_limits};
 use super::connection::{Connection, Link};
@@ -41,7 +42,7 @@ impl Call {
     ) -> Result<(Self, String), String> {
         let payload = offer.payloads.first().ok_or("it has no usable video")?;
         let mut connection = None;
-        let feed = Feed::build(Pacing::Live, &held.door.encoded, held.door.picture_max, |place| {
+        let feed = Feed::build(Pacing::Live, &held.door.encoded, held.door.picture_max, &Record::No, |place| {
             let made = connection.insert(Connection::add(place.pipeline, &plan.servers, from)?);
             receive(made, place, plan)
         })?;

@@ -11,6 +11,7 @@ use crossbeam_channel::{Receiver, TryRecvError, bounded};
 
 use super::super::camera::of_status;
 use super::super::encoded::Encoded;
+use super::super::evidence::Record;
 use super::super::feed::Feed;
 use super::super::playback::{Decoded, live_limits};
 use super::connection::{Connection, Link};
@@ -38,7 +39,7 @@ impl Origin for Pulling {
         });
         let peer = IpAddr::V4(if near { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED });
         let mut connection = None;
-        let feed = Feed::build(pacing, &self.0, plan.picture_max, |place| {
+        let feed = Feed::build(pacing, &self.0, plan.picture_max, &Record::No, |place| {
             let made = connection.insert(Connection::add(place.pipeline, &webrtc.servers, peer)?);
             receive(made, place, webrtc)
         })?;

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 use super::*;
-use crate::telemetry::{AlertOutcome, Stage};
+use crate::telemetry::{AlertOutcome, EvidenceFigures, Stage};
 use crate::types::TestClock;
 
 /// A clock at a time of day.
@@ -42,6 +42,9 @@ fn full() -> (Arc<TestClock>, Arc<Metrics>) {
     handler.holds(1, 2);
     handler.limited("slow", 1);
     metrics.queue("inference").set(1);
+    let dropped = [("no_key_frame", 1)].into();
+    let figures = EvidenceFigures { state: Some("running"), reconnects: 1, seconds: 2.0, bytes: 3, dropped };
+    metrics.evidence(&"gate".into(), &figures);
     metrics.set_deployment("gate", Some("1.2.0"), "production");
     (clock, metrics)
 }

@@ -97,10 +97,27 @@ pub(super) const RECORDS: &[Record] = &[
             ),
             (
                 "",
+                "evidence",
+                "InEvidence?",
+                "Where its moment is in the stream that is kept of its source; absent if none is.",
+            ),
+            (
+                "",
                 "expires_seconds",
                 "integer?",
                 "How long it is of use, from its acceptance on; absent if that is not said.",
             ),
+        ],
+        raw: &[],
+    },
+    Record {
+        wit: "",
+        lua: "InEvidence",
+        doc: "A moment in the encoded stream that is kept of a source.",
+        other: &[
+            ("", "stream", "string", "`detect`: the stream that is analysed; `evidence`: another one."),
+            ("", "offset_ms", "number", "By how many milliseconds the moment is later there than the alert's time."),
+            ("", "offset_by", "string", "How that was measured: `sender_reports` or `arrival`."),
         ],
         raw: &[],
     },

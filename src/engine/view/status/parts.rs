@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 
 use super::source_board::{SourceError, StateChange};
 use crate::alert::{Outbox, Standing};
+use crate::backend::evidence::EvidenceStatus;
 use crate::backend::supervise::BreakerState;
 use crate::backend::{SourceState, Stream};
 use crate::telemetry::{AlertOutcome, SourceMetrics};
@@ -94,6 +95,9 @@ pub struct SourceStatus {
     pub history: Vec<StateChange>,
     /// The areas of its picture that rules know by name.
     pub zones: Vec<ZoneStatus>,
+    /// What is kept of its encoded stream; absent where nothing is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<EvidenceStatus>,
 }
 
 /// An area of a source's picture.
@@ -237,6 +241,7 @@ impl SourceStatus {
             zones: Vec::new(),
             remedy: None,
             stream: None,
+            evidence: None,
         }
     }
 

@@ -1,11 +1,13 @@
-//! What a source's board adds to its status: score, breaker, last error, history.
+//! What a source's board and its evidence add to its status: score, breaker, last error, history, what is kept.
 
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::parts::SourceStatus;
+use crate::backend::evidence::{Evidence, EvidenceStatus};
 use crate::engine::view::score::word;
 use crate::engine::view::source::{Fault, SourceBoard, Transition};
+use crate::telemetry::{EvidenceFigures, Metrics};
 use crate::types::rfc3339;
 
 /// A failed attempt of a source.
@@ -54,5 +56,29 @@ impl SourceStatus {
             history: board.history().into_iter().map(change).collect(),
             ..self
         }
+    }
+
+    /// Adds what is kept of its encoded stream.
+    #[must_use]
+    pub fn with_evidence(self, evidence: Option<&dyn Evidence>) -> Self {
+        Self { evidence: evidence.map(Evidence::status), ..self }
+    }
+
+    /// Why nothing new is kept of its encoded stream, as a sentence.
+    pub(super) fn evidence_problem(&self) -> Option<String> {
+        let evidence = self.evidence.as_ref()?;
+        let (error, id) = (evidence.error.as_ref()?, &self.id);
+        Some(match evidence.state {
+            Some(state) => format!("the evidence stream of source {id} is {state}: {error}"),
+            None => format!("no evidence of source {id} is kept: {error}"),
+        })
+    }
+
+    /// Sets the metrics of what is kept.
+    pub(in crate::engine) fn export_evidence(&self, metrics: &Metrics) {
+        let Some(evidence) = &self.evidence else { return };
+        let EvidenceStatus { state, reconnects, seconds, bytes, dropped, .. } = evidence.clone();
+        let figures = EvidenceFigures { state, reconnects, seconds, bytes, dropped };
+        metrics.evidence(&self.id.as_str().into(), &figures);
     }
 }
