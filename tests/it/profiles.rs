@@ -172,9 +172,8 @@ fn a_profile_applies_by_itself_in_its_hours() {
     let mut site = Site::new(&config("{ profile: away, days: [mon-sun] }"));
     site.until_sources(&["gate", "hall"]);
     assert_eq!(site.profile(), "away");
-    let audit = site.json("/api/v1/audit");
     let by_itself = |line: &Value| line["who"] == "schedule" && line["what"] == "switch to profile away";
-    assert!(audit.as_array().unwrap().iter().any(by_itself), "{audit}");
+    site.until("audited", |site| site.json("/api/v1/audit").as_array().unwrap().iter().any(by_itself));
     // The first that holds decides, and none is that of the file.
     let list =
         "[{ profile: night, from: \"00:00\", to: \"12:00\" }, { profile: night, from: \"12:00\" }, { profile: away }]";
