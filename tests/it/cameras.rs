@@ -436,7 +436,10 @@ fn a_camera_that_takes_udp_only_is_seen_and_the_protocol_can_be_set() {
         let status: Value = serde_json::from_str(&get(&page, "/api/v1/status").1).unwrap();
         let of = |id: &str| status["sources"].as_array().unwrap().iter().find(|s| s["id"] == id).unwrap().clone();
         let sources = ["auto", "told", "plain", "not", "sound"].map(of);
-        if sources[..3].iter().all(|s| s["state"] == "running") && sources[3..].iter().all(|s| s["error"].is_string()) {
+        // A busy server may also answer that it has too many viewers, in between.
+        let says = |at: usize, words: &str| sources[at]["error"].as_str().is_some_and(|why| why.contains(words));
+        let is_refused = says(3, "takes no TCP") && says(4, "there is no video");
+        if is_refused && sources[..3].iter().all(|s| s["state"] == "running") {
             break sources;
         }
         assert!(Instant::now() < until, "{sources:#?}\n{}", run.seen.join("\n"));
@@ -444,9 +447,7 @@ fn a_camera_that_takes_udp_only_is_seen_and_the_protocol_can_be_set() {
     };
     let told = |line: &&String| line.contains("source=auto") && line.contains("takes no");
     assert_eq!(run.seen.iter().find(told), None, "falling back to UDP is no failure");
-    assert!(sources[3]["error"].as_str().unwrap().contains("takes no TCP"), "{}", sources[3]);
     assert!(sources[3]["remedy"].as_str().unwrap().contains("parameters.protocol: udp"), "{}", sources[3]);
-    assert!(sources[4]["error"].as_str().unwrap().contains("there is no video"), "{}", sources[4]);
     run.signal("INT");
     assert!(run.end(Duration::from_secs(20)).is_some());
 }
