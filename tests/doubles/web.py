@@ -104,7 +104,7 @@ if args.tls:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(args.tls)
     server.socket = context.wrap_socket(server.socket, server_side=True)
-# A client that hangs up is none of its problems.
+# A client may hang up at any time.
 server.handle_error = lambda *_: None
 print(server.server_address[1], flush=True)
 sys.stdin.close()

@@ -201,7 +201,7 @@ class Server(http.server.ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, *_):
-        """A viewer that hangs up is none of its problems."""
+        """A viewer may hang up at any time."""
 
 
 stream = Stream()

@@ -279,7 +279,7 @@ fn the_api_describes_itself() {
         // There is no configuration here that could be changed.
         let expected = match get["responses"].get("409") {
             Some(_) => "409",
-            // There is no such alert or plugin, and no evidence is kept.
+            // The alert and the plugin do not exist, and the source keeps no evidence.
             None if ["{id}", "{name}", "/evidence."].iter().any(|part| path.contains(part)) => "404",
             None => "200",
         };

@@ -1,5 +1,5 @@
-//! Evidence: a source's encoded stream of the last seconds, kept in memory as it came and decoded only when somebody
-//! asks.
+//! Evidence: a source's encoded stream of the last seconds, kept in memory as it came and decoded only when a clip or a
+//! picture is requested.
 //!
 //! [`Ring`] holds access units and is pure: no decoder, no clock. A backend that keeps evidence fills one per source and
 //! gives out an [`Evidence`], from which the API takes clips and pictures. `gst::evidence` is the only such backend.
@@ -30,14 +30,14 @@ pub trait Evidence: Send + Sync {
     /// first. Packets of another format than the newest of them are left out.
     ///
     /// # Errors
-    /// Why there is none.
+    /// The reason that it cannot be given.
     fn clip(&self, from_ns: u64, to_ns: u64) -> Result<Clip, NoEvidence>;
 
     /// The picture that the stream showed at a moment (Unix time, nanoseconds). Waits at most `wait` for it to arrive,
     /// and takes the newest one then.
     ///
     /// # Errors
-    /// Why there is none.
+    /// The reason that it cannot be given.
     fn picture(&self, at_ns: u64, wait: Duration) -> Result<Still, NoEvidence>;
 
     /// Which stream is kept: `detect` or `evidence`.
@@ -70,12 +70,12 @@ pub struct Still {
     pub at_ns: u64,
 }
 
-/// Why there is no evidence.
+/// The reason that a clip or a picture cannot be given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NoEvidence {
     /// Nothing of that time is kept; what is, from the first to the last moment (Unix time, nanoseconds).
     NotKept(Option<(u64, u64)>),
-    /// As many clips and pictures are being made as may be.
+    /// The maximum number of clips and pictures is being made.
     Busy,
     /// It could not be made; why, without secrets.
     Failed(String),

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A picture this far behind the newest one is no reordered one: the clock was set back.
+/// B-frames arrive less than this before the newest picture: a larger step back means that the clock was set back.
 const BEHIND_NS_MAX: u64 = 2_000_000_000;
 
 /// How much is kept.
@@ -228,7 +228,7 @@ mod tests {
             assert!(n < 75 || (3 * SECOND..4 * SECOND).contains(&held), "picture {n}: {held}");
             assert_eq!(ring.bytes(), ring.pictures() * 100);
         }
-        assert!(ring.dropped().is_empty(), "age is no loss");
+        assert!(ring.dropped().is_empty(), "pictures that are too old are not counted as dropped");
         ring.set_limits(RingLimits { time: Duration::from_secs(1), bytes: 1 << 20 });
         assert_eq!(ring.pictures(), 50, "other limits hold at once");
     }

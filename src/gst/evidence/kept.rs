@@ -1,4 +1,4 @@
-//! What is kept of one source, and how its stream fares.
+//! What is kept of one source, and the state of its stream.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -35,7 +35,7 @@ pub(in crate::gst) struct Kept {
     making: AtomicUsize,
 }
 
-/// How the stream fares.
+/// The state of the stream.
 #[derive(Default)]
 struct Facts {
     /// `None` where the analysed stream is kept.

@@ -1,4 +1,4 @@
-//! A picture of kept packets: decoded from the key frame before it, when somebody asks.
+//! A picture of kept packets: decoded from the key frame before it, on request.
 
 use std::sync::Arc;
 use std::time::Duration;

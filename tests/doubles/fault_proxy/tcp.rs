@@ -134,8 +134,8 @@ impl Reader {
     }
 }
 
-/// Waits until the line has passed on so many bytes, of which the first came at `from`, at the rate that it has
-/// meanwhile. When that was; `None` once the connection is over.
+/// Waits until the link has sent `bytes` at its current rate, beginning at `from`. Returns the time at which it has;
+/// `None` once the connection is over.
 fn pass(from: Instant, bytes: usize, shared: &Shared, over: &AtomicBool) -> Option<Instant> {
     while shared.wait_to_pass(over) {
         let now = Instant::now();
