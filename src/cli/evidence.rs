@@ -1,6 +1,5 @@
 //! `dsengine sources evidence`: a clip or a picture of what a running engine keeps of a camera's encoded stream.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use dsengine::engine::SystemClock;
@@ -10,7 +9,7 @@ use serde_json::Value;
 
 use super::client::{Client, segment};
 use super::exit::{Exit, failed, refused};
-use super::files::{create, io};
+use super::files::place;
 use super::moment;
 
 /// Maximum size of a clip: more than an engine may be told to keep of one camera.
@@ -53,7 +52,7 @@ fn kind(text: &str) -> Result<(PathBuf, &'static str), String> {
 }
 
 impl Evidence {
-    /// Asks for it and writes the file beside its name, then renames it: no half of a file has that name.
+    /// Requests it and writes the file.
     pub(crate) fn run(&self) -> Exit {
         let query = match self.query() {
             Ok(query) => query,
@@ -65,7 +64,7 @@ impl Evidence {
             Ok(answer) => answer,
             Err(exit) => return exit,
         };
-        if let Err(error) = write(path, &bytes) {
+        if let Err(error) = place(path, &bytes) {
             return failed(&error);
         }
         let shown: Value = shown.and_then(|shown| serde_json::from_str(&shown).ok()).unwrap_or(Value::Null);
@@ -127,17 +126,4 @@ fn said(path: &Path, bytes: usize, shown: &Value) -> String {
     let offset = shown["offset_ms"].as_f64().unwrap_or_default();
     let by = text("offset_by").replace('_', " ");
     format!("{}: {bytes} bytes, {time}; offset to the analysed stream {offset:.0} ms, by {by}", path.display())
-}
-
-fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".part");
-    let beside = PathBuf::from(beside);
-    let written = create(&beside).and_then(|mut file| file.write_all(bytes).map_err(|error| io(&beside, &error)));
-    let placed = written.and_then(|()| std::fs::rename(&beside, path).map_err(|error| io(path, &error)));
-    if placed.is_err() {
-        // Nothing more can be done about a leftover.
-        let _ = std::fs::remove_file(&beside);
-    }
-    placed
 }

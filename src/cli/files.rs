@@ -12,6 +12,19 @@ pub(crate) fn create(path: &Path) -> Result<File, Error> {
     File::create(path).map_err(|e| io(path, &e))
 }
 
+/// Writes a file beside its name and renames it, so that nobody reads a part of it by that name.
+pub(crate) fn place(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".part");
+    let beside = PathBuf::from(beside);
+    let placed = std::fs::write(&beside, bytes).and_then(|()| std::fs::rename(&beside, path));
+    placed.map_err(|error| {
+        // Nothing more can be done about a leftover.
+        let _ = std::fs::remove_file(&beside);
+        io(path, &error)
+    })
+}
+
 /// The error for a file that cannot be written.
 pub(crate) fn io(path: &Path, error: &std::io::Error) -> Error {
     Error::new(Code::Io, format!("{}: cannot be written: {error}", path.display()))

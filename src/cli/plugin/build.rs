@@ -59,14 +59,9 @@ fn build(args: &Args) -> Result<(PathBuf, wasm::ComponentInfo), Error> {
         None if args.path.is_dir() => built.clone(),
         None => built.with_extension("component.wasm"),
     };
-    write(&out, &component)?;
+    // An engine may watch the file.
+    files::place(&out, &component)?;
     Ok((out, info))
-}
-
-/// Writes a temporary file and renames it, so that an engine that watches the file never reads a partial one.
-fn write(out: &Path, component: &[u8]) -> Result<(), Error> {
-    let part = out.with_extension("wasm.part");
-    std::fs::write(&part, component).and_then(|()| std::fs::rename(&part, out)).map_err(|error| files::io(out, &error))
 }
 
 /// Runs cargo; returns the built module.
